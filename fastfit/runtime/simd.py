@@ -208,6 +208,15 @@ def address_of(array, index):
     return array.ctypes.data + index * array.itemsize
 
 
+def element(array, index):
+    """Return ``array[index]`` of a 1-D contiguous array, for an index that is not negative.
+
+    Numba lets any index count from the end, and where it cannot see the sign it tests every one; no loop is vectorised
+    then.
+    """
+    return array[index]
+
+
 def prefetch(array, index):
     """Ask for the cache line of ``array[index]`` ahead of its use; an index out of range does no harm."""
 
@@ -351,6 +360,18 @@ def _define_address_of(typing_context, array, index):
         return builder.ptrtoint(pointer, context.get_value_type(types.intp))
 
     return types.intp(array, index), generate
+
+
+@compiles(element)
+def _define_element(typing_context, array, index):
+    _check_array(array)
+
+    def generate(context, builder, signature, values):
+        return builder.load(
+            _pointer(context, builder, array, values[0], index, values[1]), align=_align(array.dtype)
+        )
+
+    return array.dtype(array, index), generate
 
 
 @compiles(prefetch)

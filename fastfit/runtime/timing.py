@@ -14,6 +14,11 @@ from typing import NamedTuple
 __all__ = ["Ratio", "format_ratio", "format_seconds", "paired_ratio", "time_in_turns"]
 
 
+# Before a contender's sample. The threads of a BLAS library go on spinning for some 20 ms after their work is done, on
+# the cores that the next contender needs: a fit of 12 ms on two threads takes 27 right behind one of scikit-learn's.
+SETTLE_SECONDS = 0.04
+
+
 class Ratio(NamedTuple):
     """Median and quartiles of paired ratios."""
 
@@ -81,6 +86,7 @@ def time_in_turns(contenders, *, rounds=7, max_rounds=31, fill=0.5, min_sample=0
     n_calls, seconds = {}, {}
     with _collector_paused():
         for name, function in contenders.items():
+            time.sleep(SETTLE_SECONDS)
             n_calls[name], first = _calibrate(function, min_sample)
             seconds[name] = [first]
     # Functions that fill a sample with one call have taken their first turn; for others it was the calibration.
@@ -92,6 +98,7 @@ def time_in_turns(contenders, *, rounds=7, max_rounds=31, fill=0.5, min_sample=0
         gc.collect()
         with _collector_paused():
             for name, function in contenders.items():
+                time.sleep(SETTLE_SECONDS)
                 seconds[name].append(_sample(function, n_calls[name]))
         n_done += 1
         if on_round is not None:
