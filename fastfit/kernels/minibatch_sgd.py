@@ -1,0 +1,286 @@
+"""Mini-batch stochastic gradient descent for a linear model: averaged gradients, momentum, Nesterov, Adam.
+
+For a batch of m rows the gradient is g = (1/m) sum_i weight_i dloss(p_i, y_i) x_i. Without momentum the update is
+scikit-learn's update of one sample with the averaged gradient in place of the sample's, so that a batch of one row is
+that update itself. With momentum or Adam (Kingma and Ba, ICLR 2015) the L2 term belongs to the gradient, as in
+scikit-learn's multi-layer perceptron; the L1 term is the cumulative truncation of ``kernels.sgd`` in every case.
+
+A batch is cut into chunks of CHUNK_ROWS rows. Each chunk has its own partial gradient and these are added in the order
+of the chunks, so the result has the same bits for any number of threads. An epoch costs O(n_samples * n_features); its
+limit is the memory's rate at gathering shuffled rows.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastfit.kernels.loss import loss_gradient, loss_value
+from fastfit.kernels.row import add_four_rows, dot_row, sum_magnitudes, sum_row_squares
+from fastfit.kernels.row_in_order import truncate_l1
+from fastfit.kernels.sgd_schedule import close_epoch, request_row, rows_ahead, start_epoch, step_size
+from fastfit.kernels.sgd_state import (
+    AVERAGE_INTERCEPT,
+    INTERCEPT,
+    L1_CREDIT,
+    MAX_GRADIENT,
+    OPTIMIZER_ADAM,
+    PENALTY_L2,
+    PENALTY_NONE,
+    STATUS,
+    STATUS_RUNNING,
+    STATUS_STOPPED,
+    STEP_COUNT,
+)
+from fastfit.runtime.compile import REASSOCIATE, jit
+from fastfit.runtime.simd import maximum, minimum
+from fastfit.runtime.team import barrier
+
+CHUNK_ROWS = 32
+
+
+class BatchBuffers(NamedTuple):
+    """Scratch of a team."""
+
+    partial_gradients: (
+        np.ndarray
+    )  # (n_chunks, n_features or more) of X's dtype, each row on its own cache lines
+    chunk_sums: np.ndarray  # (n_chunks, 2) float64, sums of the intercept's gradients and of the losses
+    starts: np.ndarray  # (n_threads, 8) int64, positions in X of the four rows that each member works on
+    gradients: np.ndarray  # (n_threads, 8) float64, derivatives of their losses
+
+
+class FourRows(NamedTuple):
+    """One member's rows of ``starts`` and ``gradients``."""
+
+    starts: np.ndarray  # (8,) int64
+    gradients: np.ndarray  # (8,) float64
+
+
+class OptimizerMemory(NamedTuple):
+    """What an optimizer remembers between updates; the last value belongs to the intercept."""
+
+    velocity: np.ndarray  # (n_features + 1,) of X's dtype, momentum or Adam's first moment
+    second_moment: np.ndarray  # (n_features + 1,) of X's dtype; (0,) but for Adam
+
+
+class Step(NamedTuple):
+    """One update of the weights."""
+
+    number: float  # from 1
+    n_rows: int
+    rate: float  # of the schedule
+    size: float  # the rate; for Adam with the correction for moments that start at zero
+    l1_credit: float  # the L1 penalty that every weight should have received by its end
+
+
+@jit(internal=True)
+def add_chunk(samples, order, first, last, ahead_first, model, options, block, gradient_out):
+    """Sum the gradients of the rows ``order[first:last]``, four rows at a time.
+
+    Meanwhile the rows from ``order[ahead_first]`` are asked for: all along, so that requests and arithmetic overlap.
+    Returns the sums of the intercept's gradients and of the losses.
+    """
+    n_features = samples.n_features
+    intercept = model.scalars[INTERCEPT]
+    sum_gradient, sum_loss, n_waiting = 0.0, 0.0, 0
+    for j in range(len(gradient_out)):
+        gradient_out[j] = 0.0
+    for k in range(last - first):
+        row = np.intp(order[first + k])
+        target = np.float64(samples.y[row])
+        start = row * n_features
+        prediction = dot_row(samples.X, start, n_features, model.coef) + intercept
+        sum_loss += loss_value(options.loss, options.loss_parameter, target, prediction)
+        gradient = loss_gradient(options.loss, options.loss_parameter, target, prediction)
+        gradient = minimum(maximum(gradient, -MAX_GRADIENT), MAX_GRADIENT)
+        gradient *= options.weight_pos if target > 0.0 else options.weight_neg
+        if len(samples.weight) > 0:
+            gradient *= samples.weight[row]
+        sum_gradient += gradient
+        if gradient != 0.0:
+            block.starts[n_waiting], block.gradients[n_waiting] = start, gradient
+            n_waiting += 1
+        if n_waiting == 4:
+            add_four_rows(samples.X, block.starts, block.gradients, n_features, gradient_out)
+            n_waiting = 0
+        # The rows that this member comes to 32, 16 and 8 rows later: in this chunk, or in its next one.
+        for distance in (CHUNK_ROWS, CHUNK_ROWS // 2, CHUNK_ROWS // 4):
+            later = first + k + distance
+            request_row(samples, order, later if later < last else ahead_first + later - last)
+    if n_waiting > 0:
+        for unused in range(n_waiting, 4):
+            block.starts[unused], block.gradients[unused] = block.starts[0], 0.0
+        add_four_rows(samples.X, block.starts, block.gradients, n_features, gradient_out)
+    return sum_gradient, sum_loss
+
+
+@jit(internal=True)
+def sum_gradients(thread_idx, n_threads, samples, order, first, n_rows, model, buffers, options):
+    """Sum the gradients of this member's chunks of one batch."""
+    is_short = rows_ahead(samples.n_features * samples.X.itemsize) >= CHUNK_ROWS
+    block = FourRows(buffers.starts[thread_idx], buffers.gradients[thread_idx])
+    for chunk in range(thread_idx, count_chunks(n_rows), n_threads):
+        start = first + chunk * CHUNK_ROWS
+        stop = start + CHUNK_ROWS if start + CHUNK_ROWS < first + n_rows else first + n_rows
+        gradient_out = buffers.partial_gradients[chunk]
+        ahead = stop + CHUNK_ROWS * (n_threads - 1) if is_short else len(order)
+        sums = add_chunk(samples, order, start, stop, ahead, model, options, block, gradient_out)
+        buffers.chunk_sums[chunk, 0], buffers.chunk_sums[chunk, 1] = sums
+
+
+@jit(inline=True, internal=True)
+def count_chunks(n_rows):
+    """Number of chunks of a batch."""
+    return (n_rows + CHUNK_ROWS - 1) // CHUNK_ROWS
+
+
+@jit(internal=True, fastmath=REASSOCIATE)
+def move(low, high, step, parameters, gradients, first_memory, memory, options):
+    """Move parameters along their gradients by a step of the optimizer, whose memory of them begins at first_memory."""
+    velocity = memory.velocity[first_memory:]
+    if options.optimizer == OPTIMIZER_ADAM:
+        second_moment = memory.second_moment[first_memory:]
+        for j in range(low, high):
+            velocity[j] += (1.0 - options.beta_1) * (gradients[j] - velocity[j])
+            second_moment[j] += (1.0 - options.beta_2) * (gradients[j] * gradients[j] - second_moment[j])
+            parameters[j] -= step.size * velocity[j] / (np.sqrt(second_moment[j]) + options.adam_epsilon)
+    elif options.momentum == 0.0:
+        for j in range(low, high):
+            parameters[j] -= step.size * gradients[j]
+    else:
+        ahead = options.momentum if options.nesterov else 1.0
+        behind = step.size if options.nesterov else 0.0
+        for j in range(low, high):
+            velocity[j] = options.momentum * velocity[j] - step.size * gradients[j]
+            parameters[j] += ahead * velocity[j] - behind * gradients[j]
+
+
+@jit(internal=True, fastmath=REASSOCIATE)
+def update_weights(low, high, step, model, buffers, memory, options):
+    """Move the weights low to high along the gradient of the batch: its chunks' sums, added in their order."""
+    coef = model.coef
+    gradients = buffers.partial_gradients[0]
+    for chunk in range(1, count_chunks(step.n_rows)):
+        partial = buffers.partial_gradients[chunk]
+        for j in range(low, high):
+            gradients[j] += partial[j]
+    l2 = (1.0 - options.l1_ratio) * options.alpha if options.penalty >= PENALTY_L2 else 0.0
+    decay = 1.0
+    if options.optimizer != OPTIMIZER_ADAM and options.momentum == 0.0:
+        decay, l2 = maximum(1.0 - l2 * step.rate, 0.0), 0.0
+    share = 1.0 / step.n_rows
+    for j in range(low, high):
+        gradients[j] = gradients[j] * share + l2 * coef[j]
+        coef[j] *= decay
+    move(low, high, step, coef, gradients, 0, memory, options)
+    if len(model.l1_paid) > 0:
+        truncate_l1(low, high, step.l1_credit, 1.0, coef, model.l1_paid)
+    if 0 < options.average <= step.number:
+        share = 1.0 / (step.number - options.average + 1.0)
+        for j in range(low, high):
+            model.averaged[j] += (coef[j] - model.averaged[j]) * share
+
+
+@jit(internal=True)
+def update_intercept(step, model, buffers, memory, options):
+    """Move the intercept; returns the sum of the batch's losses."""
+    scalars = model.scalars
+    sum_gradient, sum_loss = 0.0, 0.0
+    for chunk in range(count_chunks(step.n_rows)):
+        sum_gradient += buffers.chunk_sums[chunk, 0]
+        sum_loss += buffers.chunk_sums[chunk, 1]
+    if options.fit_intercept:
+        gradients = buffers.chunk_sums[0]
+        gradients[0] = sum_gradient / step.n_rows
+        intercept = scalars[INTERCEPT : INTERCEPT + 1]
+        move(0, 1, step, intercept, gradients, len(memory.velocity) - 1, memory, options)
+    if 0 < options.average <= step.number:
+        share = 1.0 / (step.number - options.average + 1.0)
+        scalars[AVERAGE_INTERCEPT] += (scalars[INTERCEPT] - scalars[AVERAGE_INTERCEPT]) * share
+    return sum_loss
+
+
+@jit(internal=True)
+def penalty_value(coef, options):
+    """What the penalty adds to the mean loss."""
+    if options.penalty == PENALTY_NONE:
+        return 0.0
+    penalty = 0.5 * (1.0 - options.l1_ratio) * sum_row_squares(coef, 0, len(coef))
+    if options.l1_ratio > 0.0:
+        penalty += options.l1_ratio * sum_magnitudes(coef)
+    return options.alpha * penalty
+
+
+@jit(internal=True)
+def next_step(number, n_rows, l1_credit, options, scalars):
+    """The update that comes next: its rate under the schedule, and what the optimizer makes of it."""
+    rate = step_size(options, scalars, number)
+    size = rate
+    if options.optimizer == OPTIMIZER_ADAM:
+        size *= np.sqrt(1.0 - options.beta_2**number) / (1.0 - options.beta_1**number)
+    return Step(number, n_rows, rate, size, l1_credit + options.l1_ratio * rate * options.alpha)
+
+
+@jit(internal=True)
+def train_epoch(control, thread_idx, n_threads, samples, order, model, buffers, memory, options):
+    """One pass over the rows in ``order``.
+
+    Returns to the first member the sums of losses and penalties over the rows; a loss of -1 if told to stop.
+    """
+    scalars = model.scalars
+    n, n_features = len(order), samples.n_features
+    low, high = n_features * thread_idx // n_threads, n_features * (thread_idx + 1) // n_threads
+    number, l1_credit = scalars[STEP_COUNT], scalars[L1_CREDIT]
+    sum_loss, sum_penalty = 0.0, 0.0
+    for first in range(0, n, options.batch_size):
+        n_rows = options.batch_size if first + options.batch_size <= n else n - first
+        step = next_step(number, n_rows, l1_credit, options, scalars)
+        if thread_idx == 0:
+            sum_penalty += n_rows * penalty_value(model.coef, options)
+        sum_gradients(thread_idx, n_threads, samples, order, first, n_rows, model, buffers, options)
+        if not barrier(control, n_threads):
+            return -1.0, 0.0
+        update_weights(low, high, step, model, buffers, memory, options)
+        if thread_idx == 0:
+            sum_loss += update_intercept(step, model, buffers, memory, options)
+        if not barrier(control, n_threads):
+            return -1.0, 0.0
+        number, l1_credit = number + 1.0, step.l1_credit
+    if thread_idx == 0:
+        scalars[STEP_COUNT], scalars[L1_CREDIT] = number, l1_credit
+    return sum_loss, sum_penalty
+
+
+@jit
+def train_epochs_in_batches(
+    control,
+    thread_idx,
+    n_threads,
+    samples,
+    order,  # (n_samples,) int32, shuffled further at every epoch
+    training_order,  # (n_training,) int32 buffer where rows are held out; else the same array as order
+    model,
+    buffers,
+    memory,
+    options,
+    seed,  # of the shuffle; negative: the order is kept
+    objectives_out,  # (n_epochs,) float64
+):
+    """Train for up to ``len(objectives_out)`` epochs, until convergence, overflow or a request to stop."""
+    for epoch in range(len(objectives_out)):
+        if thread_idx == 0:
+            start_epoch(options, model.scalars, samples.held_out, seed, order, training_order)
+        is_running = barrier(control, n_threads)
+        if is_running:
+            sum_loss, sum_penalty = train_epoch(
+                control, thread_idx, n_threads, samples, training_order, model, buffers, memory, options
+            )
+            if thread_idx == 0 and sum_loss != -1.0:
+                n = len(training_order)
+                objectives_out[epoch] = close_epoch(model, options, sum_loss / n, sum_penalty / n)
+            is_running = barrier(control, n_threads)
+        if not is_running:
+            model.scalars[STATUS] = STATUS_STOPPED
+            return
+        if model.scalars[STATUS] != STATUS_RUNNING:
+            return

@@ -1,0 +1,168 @@
+"""What surrounds the updates of an epoch: the order of the rows, the step sizes, and when to stop."""
+
+import numpy as np
+
+from fastfit.kernels.loss import loss_gradient
+from fastfit.kernels.row import prefetch_row, sum_row_squares
+from fastfit.kernels.sgd_state import (
+    BEST_OBJECTIVE,
+    INTERCEPT,
+    LOSS,
+    N_EPOCHS,
+    N_NO_CHANGE,
+    OBJECTIVE,
+    OPTIMAL_START,
+    RATE,
+    RATE_ADAPTIVE,
+    RATE_INVSCALING,
+    RATE_OPTIMAL,
+    STABLE_STEP,
+    STATUS,
+    STATUS_CONVERGED,
+    STATUS_OVERFLOW,
+    STEP_COUNT,
+)
+from fastfit.runtime.compile import jit
+from fastfit.runtime.random import shuffle
+from fastfit.runtime.simd import maximum, minimum, prefetch
+from fastfit.runtime.vector_math import exp, log
+
+# Rows asked for ahead of their use: enough to hide the memory's latency, few enough to stay in the second-level cache.
+MAX_ROWS_AHEAD = 32
+MAX_BYTES_AHEAD = 1 << 18
+
+
+@jit(inline=True, internal=True)
+def rows_ahead(row_bytes):
+    """How many rows to ask for ahead of the current one; none for rows so long that they would evict each other."""
+    return MAX_ROWS_AHEAD if row_bytes * MAX_ROWS_AHEAD <= MAX_BYTES_AHEAD else MAX_BYTES_AHEAD // row_bytes
+
+
+@jit(inline=True, internal=True)
+def request_row(samples, order, position):
+    """Ask for the data of the row ``order[position]``, if there is one.
+
+    A processor drops requests while all its miss buffers are taken, so each row is asked for three times: 32, 16 and 8
+    rows ahead gather 500,000 shuffled rows of 400 bytes at 34 ns a row where 32 ahead alone takes 45, and none 67.
+    """
+    if position < len(order):
+        row = np.intp(order[position])
+        prefetch(samples.y, row)
+        prefetch_row(samples.X, row * samples.n_features, samples.n_features)
+
+
+@jit(internal=True)
+def optimal_start(options):
+    """t0 of the "optimal" schedule 1 / (alpha (t0 + t - 1)), by Bottou's heuristic.
+
+    The first step then moves a weight of typical size, alpha^(-1/4), by about its size.
+    """
+    typical_weight = np.sqrt(1.0 / np.sqrt(options.alpha))
+    slope = loss_gradient(options.loss, options.loss_parameter, 1.0, -typical_weight)
+    return maximum(slope, 1.0) / (typical_weight * options.alpha)
+
+
+@jit(internal=True)
+def stable_step(samples, options):
+    """The largest step that is no expansion for any sample: 2 / (curvature of the loss * (|x|^2 + 1) * weight).
+
+    For a convex loss the update of one sample then brings any two models no further apart, so the rounding errors of
+    one step stay as they are in all that follow (Hardt, Recht and Singer, ICML 2016, lemma 3.7).
+    """
+    largest = 0.0
+    for row in range(len(samples.y)):
+        size = sum_row_squares(samples.X, row * samples.n_features, samples.n_features) + 1.0
+        if len(samples.weight) > 0:
+            size *= samples.weight[row]
+        largest = maximum(largest, size)
+    largest *= maximum(options.weight_pos, options.weight_neg) * options.loss_curvature
+    return 2.0 / largest if largest > 0.0 else np.inf
+
+
+@jit(internal=True)
+def start_epoch(
+    options,
+    scalars,  # (N_SCALARS,) float64
+    held_out,  # (n_samples,) or (0,) bool, rows that are not trained on
+    seed,  # of the shuffle; negative: the order is kept
+    order,  # (n_samples,) int32, shuffled further
+    training_order,  # (n_training,) int32, written where rows are held out; else the same array as order
+):
+    """Put the rows in the order of the next epoch, and leave out those that are held out."""
+    if options.learning_rate == RATE_OPTIMAL:
+        scalars[OPTIMAL_START] = optimal_start(options)
+    if seed >= 0:
+        shuffle(order, seed)
+    if len(held_out) > 0:
+        n_training = 0
+        for i in range(len(order)):
+            if not held_out[order[i]]:
+                training_order[n_training] = order[i]
+                n_training += 1
+
+
+@jit(inline=True, internal=True)
+def step_size(options, scalars, number):
+    """Size of an update, the ``number``-th from 1, under the learning-rate schedule."""
+    if options.learning_rate == RATE_OPTIMAL:
+        return 1.0 / (options.alpha * (scalars[OPTIMAL_START] + number - 1.0))
+    if options.learning_rate == RATE_INVSCALING:
+        return options.eta0 / number**options.power_t
+    return scalars[RATE]
+
+
+@jit(internal=True)
+def fill_steps(
+    options,
+    scalars,  # (N_SCALARS,) float64
+    n_steps,
+    steps_out,  # (n_steps or more,) float64
+):
+    """Sizes of the next updates; returns whether none of them magnifies rounding errors.
+
+    Then the last digit of a step does not matter either, and a power takes 2 ns in vectors instead of 12 in the C
+    library.
+    """
+    first = scalars[STEP_COUNT]
+    largest = maximum(step_size(options, scalars, first), step_size(options, scalars, first + n_steps))
+    is_stable = largest <= scalars[STABLE_STEP]
+    if is_stable and options.learning_rate == RATE_INVSCALING:
+        for k in range(n_steps):
+            steps_out[k] = options.eta0 * exp(-options.power_t * log(first + k))
+    else:
+        for k in range(n_steps):
+            steps_out[k] = step_size(options, scalars, first + k)
+    return is_stable
+
+
+@jit
+def track_convergence(options, scalars, objective):
+    """Count epochs without improvement; the adaptive schedule divides its rate by 5 before it gives up."""
+    if options.tol > -np.inf and objective > scalars[BEST_OBJECTIVE] - options.tol:
+        scalars[N_NO_CHANGE] += 1.0
+    else:
+        scalars[N_NO_CHANGE] = 0.0
+    scalars[BEST_OBJECTIVE] = minimum(scalars[BEST_OBJECTIVE], objective)
+    if scalars[N_NO_CHANGE] >= options.n_iter_no_change:
+        if options.learning_rate == RATE_ADAPTIVE and scalars[RATE] > 1e-6:
+            scalars[RATE] /= 5.0
+            scalars[N_NO_CHANGE] = 0.0
+        else:
+            scalars[STATUS] = STATUS_CONVERGED
+
+
+@jit(internal=True)
+def close_epoch(model, options, mean_loss, mean_penalty):
+    """Record how the epoch went, set the status to overflow or convergence if it is so; returns the objective."""
+    scalars = model.scalars
+    objective = mean_loss + mean_penalty
+    scalars[LOSS], scalars[OBJECTIVE] = mean_loss, objective
+    scalars[N_EPOCHS] += 1.0
+    finite = np.isfinite(scalars[INTERCEPT])
+    for j in range(len(model.coef)):
+        finite &= np.isfinite(model.coef[j])
+    if not finite:
+        scalars[STATUS] = STATUS_OVERFLOW
+    elif options.tracks_objective:
+        track_convergence(options, scalars, objective)
+    return objective
