@@ -1,0 +1,16 @@
+"""A family's table gives the parameters of tests that want ``workload`` and ``library``, or ``subject``."""
+
+import pytest
+
+
+def pytest_generate_tests(metafunc):
+    wanted = set(metafunc.fixturenames)
+    if {"workload", "library"} <= wanted:
+        cases = [
+            pytest.param(workload, library, id=f"{workload.name} | {workload.describe_shape()} | {library}")
+            for workload in metafunc.module.WORKLOADS
+            for library in workload.estimators
+        ]
+        metafunc.parametrize(("workload", "library"), cases)
+    elif "subject" in wanted:
+        metafunc.parametrize("subject", metafunc.module.SUBJECTS, ids=lambda subject: subject.name)

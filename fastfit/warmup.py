@@ -1,0 +1,82 @@
+"""Compile ahead of time what the estimators need, by fits of a few rows. Behind ``fastfit warmup``.
+
+`FAMILIES` is a table: a new family adds its name, and a function that yields its tasks.
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from fastfit.runtime.compile import compile_statistics
+
+__all__ = ["FAMILIES", "Task", "WarmupReport", "run_tasks", "tasks"]
+
+_N_ROWS, _N_COLUMNS = 60, 5
+_DTYPES = (np.float64, np.float32)
+
+
+class Task(NamedTuple):
+    """A fit and a prediction of one estimator, named for the progress bar."""
+
+    name: str
+    call: Callable
+
+
+class WarmupReport(NamedTuple):
+    """What the tasks compiled, what they found in the cache, and the seconds that all took."""
+
+    n_compiled: int
+    n_loaded: int
+    seconds: float
+
+
+def _task(estimator, X, y):
+    changed = estimator.get_params(deep=False).items() - type(estimator)().get_params(deep=False).items()
+    settings = "".join(f", {name}={value!r}" for name, value in sorted(changed))
+    return Task(
+        f"{type(estimator).__name__}{settings}, {X.dtype}", lambda: estimator.fit(X, y).predict(X[:1])
+    )
+
+
+def _linear():
+    """Everything but conjugate gradients, which only data of hundreds of megabytes need."""
+    from fastfit.linear_model import LinearRegression, SGDClassifier, SGDRegressor
+
+    for dtype in _DTYPES:
+        X = np.random.default_rng(0).standard_normal((_N_ROWS, _N_COLUMNS)).astype(dtype)
+        numbers, classes = X[:, 0] + 1.0, np.arange(_N_ROWS) % 2
+        yield _task(LinearRegression(), X, numbers)
+        # Columns that depend on each other: the digits that the Gram matrix loses come from the rows of X.
+        yield _task(LinearRegression(), np.hstack([X, X]), numbers)
+        yield _task(LinearRegression(positive=True), X, numbers)
+        yield _task(LinearRegression(learning_rate=0.01, max_iter=2), X, numbers)
+        yield _task(LinearRegression(batch_size=16, max_iter=2), X, numbers)
+        for settings in ({}, {"early_stopping": True}, {"batch_size": 16}):
+            yield _task(SGDRegressor(max_iter=5, **settings), X, numbers)
+            yield _task(SGDClassifier(max_iter=5, **settings), X, classes)
+
+
+FAMILIES = {"linear": _linear}
+
+
+def tasks(families=()):
+    """The tasks of the named families, or of all."""
+    return [task for family in families or FAMILIES for task in FAMILIES[family]()]
+
+
+def run_tasks(chosen, on_start=None):
+    """Run tasks; `on_start` is called with the name of each before it begins."""
+    before, started = compile_statistics(), time.perf_counter()
+    for task in chosen:
+        if on_start is not None:
+            on_start(task.name)
+        with warnings.catch_warnings():
+            # Five epochs of a few rows need not converge.
+            warnings.simplefilter("ignore")
+            task.call()
+    after = compile_statistics()
+    seconds = time.perf_counter() - started
+    return WarmupReport(after.n_compiled - before.n_compiled, after.n_loaded - before.n_loaded, seconds)

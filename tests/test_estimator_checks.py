@@ -1,0 +1,93 @@
+"""scikit-learn's checks of an estimator's conventions, on every estimator in fastfit's public modules."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.utils._test_common.instance_generator import _get_expected_failed_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import fastfit
+from tests.test_layering import LAYERS, LEVEL_OF
+
+# Beside the defaults, settings that take another way through the code. Mini-batches of LinearRegression get
+# as many epochs as they need to converge, since some checks compare two fits to 1e-7.
+SETTINGS = {
+    "LinearRegression": [
+        {"batch_size": 8, "max_iter": 500},
+        {"learning_rate": 0.01, "max_iter": 50},
+        {"positive": True},
+    ],
+    "SGDClassifier": [
+        {"batch_size": 8},
+        {"batch_size": 8, "optimizer": "adam"},
+        {"average": True, "penalty": "l1"},
+    ],
+    "SGDRegressor": [
+        {"batch_size": 8},
+        {"batch_size": 8, "optimizer": "adam"},
+        {"average": True, "penalty": "l1"},
+    ],
+}
+
+
+def public_modules():
+    """Import the modules of fastfit that may hold estimators, as far as they exist."""
+    may_hold_estimators = LAYERS[LEVEL_OF["model_selection"]] | LAYERS[LEVEL_OF["linear_model"]]
+    names = [module.name for module in pkgutil.iter_modules(fastfit.__path__)]
+    return [importlib.import_module(f"fastfit.{name}") for name in names if name in may_hold_estimators]
+
+
+def estimator_classes():
+    """Return fastfit's estimators by name."""
+    found = {}
+    for module in public_modules():
+        for name, value in vars(module).items():
+            if inspect.isclass(value) and issubclass(value, BaseEstimator) and not name.startswith("_"):
+                found[name] = value
+    return found
+
+
+def instances():
+    """Return each estimator with its defaults and with the settings above."""
+    return [
+        estimator_class(**settings)
+        for name, estimator_class in estimator_classes().items()
+        for settings in [{}, *SETTINGS.get(name, [])]
+    ]
+
+
+def counterpart_of(estimator_class):
+    """Return scikit-learn's class of the same name, which the estimator extends."""
+    name = estimator_class.__name__
+    return next(
+        base
+        for base in estimator_class.__mro__
+        if base.__name__ == name and base.__module__.startswith("sklearn.")
+    )
+
+
+def failing_in_scikit_learn(estimator):
+    """Return the checks that scikit-learn's own class is known to fail, with scikit-learn's reasons."""
+    return _get_expected_failed_checks(counterpart_of(type(estimator))())
+
+
+@pytest.mark.filterwarnings("ignore:Got batch_size=8 larger than")
+@parametrize_with_checks(instances(), expected_failed_checks=failing_in_scikit_learn)
+def test_estimator_keeps_scikit_learn_conventions(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator_class", estimator_classes().values())
+def test_estimator_adds_to_scikit_learn_arguments_only_at_the_end(estimator_class):
+    theirs = inspect.signature(counterpart_of(estimator_class).__init__).parameters.values()
+    ours = inspect.signature(estimator_class.__init__).parameters.values()
+    assert [(p.name, p.kind, p.default) for p in ours][: len(theirs)] == [
+        (p.name, p.kind, p.default) for p in theirs
+    ]
+
+
+def test_the_settings_are_for_estimators_that_exist():
+    assert SETTINGS.keys() <= estimator_classes().keys()
