@@ -17,19 +17,29 @@ import numpy as np
 from fastfit.kernels.loss import loss_gradient, loss_value
 from fastfit.kernels.row import add_four_rows, dot_row, sum_magnitudes, sum_row_squares
 from fastfit.kernels.row_in_order import truncate_l1
-from fastfit.kernels.sgd_schedule import close_epoch, request_row, rows_ahead, start_epoch, step_size
+from fastfit.kernels.sgd_schedule import (
+    close_epoch,
+    optimal_start,
+    order_rows,
+    request_row,
+    rows_ahead,
+    step_size,
+)
 from fastfit.kernels.sgd_state import (
     AVERAGE_INTERCEPT,
     INTERCEPT,
     L1_CREDIT,
     MAX_GRADIENT,
+    OPTIMAL_START,
     OPTIMIZER_ADAM,
     PENALTY_L2,
     PENALTY_NONE,
+    RATE_OPTIMAL,
     STATUS,
     STATUS_RUNNING,
     STATUS_STOPPED,
     STEP_COUNT,
+    LinearModel,
 )
 from fastfit.runtime.compile import REASSOCIATE, jit
 from fastfit.runtime.simd import maximum, minimum
@@ -39,12 +49,15 @@ CHUNK_ROWS = 32
 
 
 class BatchBuffers(NamedTuple):
-    """Scratch of a team."""
+    """Scratch of a team. Rows of arrays that members write begin cache lines of their own."""
 
-    partial_gradients: (
+    # (2 * n_chunks, n_features or more) of X's dtype. Batches take turns with the two halves, so that the sums of one
+    # are still there while faster members work on the next.
+    partial_gradients: np.ndarray
+    chunk_sums: np.ndarray  # (2 * n_chunks, 2) float64, sums of the intercept's gradients and of the losses
+    batch_gradients: (
         np.ndarray
-    )  # (n_chunks, n_features or more) of X's dtype, each row on its own cache lines
-    chunk_sums: np.ndarray  # (n_chunks, 2) float64, sums of the intercept's gradients and of the losses
+    )  # (n_threads, n_features + 1 or more) of X's dtype, the intercept's behind the weights'
     starts: np.ndarray  # (n_threads, 8) int64, positions in X of the four rows that each member works on
     gradients: np.ndarray  # (n_threads, 8) float64, derivatives of their losses
 
@@ -68,6 +81,7 @@ class Step(NamedTuple):
 
     number: float  # from 1
     n_rows: int
+    first_chunk: int  # where its sums stand in the buffers
     rate: float  # of the schedule
     size: float  # the rate; for Adam with the correction for moments that start at zero
     l1_credit: float  # the L1 penalty that every weight should have received by its end
@@ -114,141 +128,143 @@ def add_chunk(samples, order, first, last, ahead_first, model, options, block, g
     return sum_gradient, sum_loss
 
 
-@jit(internal=True)
-def sum_gradients(thread_idx, n_threads, samples, order, first, n_rows, model, buffers, options):
-    """Sum the gradients of this member's chunks of one batch."""
-    is_short = rows_ahead(samples.n_features * samples.X.itemsize) >= CHUNK_ROWS
-    block = FourRows(buffers.starts[thread_idx], buffers.gradients[thread_idx])
-    for chunk in range(thread_idx, count_chunks(n_rows), n_threads):
-        start = first + chunk * CHUNK_ROWS
-        stop = start + CHUNK_ROWS if start + CHUNK_ROWS < first + n_rows else first + n_rows
-        gradient_out = buffers.partial_gradients[chunk]
-        ahead = stop + CHUNK_ROWS * (n_threads - 1) if is_short else len(order)
-        sums = add_chunk(samples, order, start, stop, ahead, model, options, block, gradient_out)
-        buffers.chunk_sums[chunk, 0], buffers.chunk_sums[chunk, 1] = sums
-
-
 @jit(inline=True, internal=True)
 def count_chunks(n_rows):
     """Number of chunks of a batch."""
     return (n_rows + CHUNK_ROWS - 1) // CHUNK_ROWS
 
 
+@jit(internal=True)
+def sum_gradients(thread_idx, n_threads, samples, order, first, step, model, buffers, options):
+    """Sum the gradients of this member's chunks of one batch."""
+    is_short = rows_ahead(samples.n_features * samples.X.itemsize) >= CHUNK_ROWS
+    block = FourRows(buffers.starts[thread_idx], buffers.gradients[thread_idx])
+    for chunk in range(thread_idx, count_chunks(step.n_rows), n_threads):
+        start = first + chunk * CHUNK_ROWS
+        stop = start + CHUNK_ROWS if start + CHUNK_ROWS < first + step.n_rows else first + step.n_rows
+        ahead = stop + CHUNK_ROWS * (n_threads - 1) if is_short else len(order)
+        gradient_out = buffers.partial_gradients[step.first_chunk + chunk]
+        sums = add_chunk(samples, order, start, stop, ahead, model, options, block, gradient_out)
+        buffers.chunk_sums[step.first_chunk + chunk, 0] = sums[0]
+        buffers.chunk_sums[step.first_chunk + chunk, 1] = sums[1]
+
+
 @jit(internal=True, fastmath=REASSOCIATE)
-def move(low, high, step, parameters, gradients, first_memory, memory, options):
-    """Move parameters along their gradients by a step of the optimizer, whose memory of them begins at first_memory."""
+def average_chunks(n_features, step, buffers, gradient_out):
+    """The gradient of the batch: its chunks' sums, added in their order. Returns the sum of the losses."""
+    for j in range(n_features):
+        gradient_out[j] = 0.0
+    sum_gradient, sum_loss = 0.0, 0.0
+    for chunk in range(step.first_chunk, step.first_chunk + count_chunks(step.n_rows)):
+        partial = buffers.partial_gradients[chunk]
+        for j in range(n_features):
+            gradient_out[j] += partial[j]
+        sum_gradient += buffers.chunk_sums[chunk, 0]
+        sum_loss += buffers.chunk_sums[chunk, 1]
+    share = 1.0 / step.n_rows
+    gradient_out[n_features] = sum_gradient
+    for j in range(n_features + 1):
+        gradient_out[j] *= share
+    return sum_loss
+
+
+@jit(internal=True, fastmath=REASSOCIATE)
+def move(n, step, parameters, gradients, first_memory, memory, options):
+    """Move n parameters along their gradients by a step of the optimizer, whose memory begins at first_memory."""
     velocity = memory.velocity[first_memory:]
     if options.optimizer == OPTIMIZER_ADAM:
         second_moment = memory.second_moment[first_memory:]
-        for j in range(low, high):
+        for j in range(n):
             velocity[j] += (1.0 - options.beta_1) * (gradients[j] - velocity[j])
             second_moment[j] += (1.0 - options.beta_2) * (gradients[j] * gradients[j] - second_moment[j])
             parameters[j] -= step.size * velocity[j] / (np.sqrt(second_moment[j]) + options.adam_epsilon)
     elif options.momentum == 0.0:
-        for j in range(low, high):
+        for j in range(n):
             parameters[j] -= step.size * gradients[j]
     else:
         ahead = options.momentum if options.nesterov else 1.0
         behind = step.size if options.nesterov else 0.0
-        for j in range(low, high):
+        for j in range(n):
             velocity[j] = options.momentum * velocity[j] - step.size * gradients[j]
             parameters[j] += ahead * velocity[j] - behind * gradients[j]
 
 
 @jit(internal=True, fastmath=REASSOCIATE)
-def update_weights(low, high, step, model, buffers, memory, options):
-    """Move the weights low to high along the gradient of the batch: its chunks' sums, added in their order."""
-    coef = model.coef
-    gradients = buffers.partial_gradients[0]
-    for chunk in range(1, count_chunks(step.n_rows)):
-        partial = buffers.partial_gradients[chunk]
-        for j in range(low, high):
-            gradients[j] += partial[j]
+def update_model(n_features, step, gradients, model, memory, options):
+    """Move the weights and the intercept along the gradient of the batch."""
+    coef, scalars = model.coef, model.scalars
     l2 = (1.0 - options.l1_ratio) * options.alpha if options.penalty >= PENALTY_L2 else 0.0
     decay = 1.0
     if options.optimizer != OPTIMIZER_ADAM and options.momentum == 0.0:
         decay, l2 = maximum(1.0 - l2 * step.rate, 0.0), 0.0
-    share = 1.0 / step.n_rows
-    for j in range(low, high):
-        gradients[j] = gradients[j] * share + l2 * coef[j]
+    for j in range(n_features):
+        gradients[j] += l2 * coef[j]
         coef[j] *= decay
-    move(low, high, step, coef, gradients, 0, memory, options)
+    move(n_features, step, coef, gradients, 0, memory, options)
     if len(model.l1_paid) > 0:
-        truncate_l1(low, high, step.l1_credit, 1.0, coef, model.l1_paid)
-    if 0 < options.average <= step.number:
-        share = 1.0 / (step.number - options.average + 1.0)
-        for j in range(low, high):
-            model.averaged[j] += (coef[j] - model.averaged[j]) * share
-
-
-@jit(internal=True)
-def update_intercept(step, model, buffers, memory, options):
-    """Move the intercept; returns the sum of the batch's losses."""
-    scalars = model.scalars
-    sum_gradient, sum_loss = 0.0, 0.0
-    for chunk in range(count_chunks(step.n_rows)):
-        sum_gradient += buffers.chunk_sums[chunk, 0]
-        sum_loss += buffers.chunk_sums[chunk, 1]
+        truncate_l1(0, n_features, step.l1_credit, 1.0, coef, model.l1_paid)
     if options.fit_intercept:
-        gradients = buffers.chunk_sums[0]
-        gradients[0] = sum_gradient / step.n_rows
         intercept = scalars[INTERCEPT : INTERCEPT + 1]
-        move(0, 1, step, intercept, gradients, len(memory.velocity) - 1, memory, options)
+        move(1, step, intercept, gradients[n_features:], n_features, memory, options)
     if 0 < options.average <= step.number:
         share = 1.0 / (step.number - options.average + 1.0)
+        for j in range(n_features):
+            model.averaged[j] += (coef[j] - model.averaged[j]) * share
         scalars[AVERAGE_INTERCEPT] += (scalars[INTERCEPT] - scalars[AVERAGE_INTERCEPT]) * share
-    return sum_loss
 
 
 @jit(internal=True)
-def penalty_value(coef, options):
+def penalty_value(n_features, coef, options):
     """What the penalty adds to the mean loss."""
     if options.penalty == PENALTY_NONE:
         return 0.0
-    penalty = 0.5 * (1.0 - options.l1_ratio) * sum_row_squares(coef, 0, len(coef))
+    penalty = 0.5 * (1.0 - options.l1_ratio) * sum_row_squares(coef, 0, n_features)
     if options.l1_ratio > 0.0:
         penalty += options.l1_ratio * sum_magnitudes(coef)
     return options.alpha * penalty
 
 
 @jit(internal=True)
-def next_step(number, n_rows, l1_credit, options, scalars):
+def next_step(n_rows, first_chunk, options, scalars):
     """The update that comes next: its rate under the schedule, and what the optimizer makes of it."""
+    number = scalars[STEP_COUNT]
     rate = step_size(options, scalars, number)
     size = rate
     if options.optimizer == OPTIMIZER_ADAM:
         size *= np.sqrt(1.0 - options.beta_2**number) / (1.0 - options.beta_1**number)
-    return Step(number, n_rows, rate, size, l1_credit + options.l1_ratio * rate * options.alpha)
+    scalars[STEP_COUNT] += 1.0
+    scalars[L1_CREDIT] += options.l1_ratio * rate * options.alpha
+    return Step(number, n_rows, first_chunk, rate, size, scalars[L1_CREDIT])
 
 
 @jit(internal=True)
 def train_epoch(control, thread_idx, n_threads, samples, order, model, buffers, memory, options):
-    """One pass over the rows in ``order``.
-
-    Returns to the first member the sums of losses and penalties over the rows; a loss of -1 if told to stop.
-    """
-    scalars = model.scalars
+    """One pass over the rows in ``order``; returns the sums of losses and penalties, a loss of -1 if told to stop."""
     n, n_features = len(order), samples.n_features
-    low, high = n_features * thread_idx // n_threads, n_features * (thread_idx + 1) // n_threads
-    number, l1_credit = scalars[STEP_COUNT], scalars[L1_CREDIT]
+    gradients = buffers.batch_gradients[thread_idx]
+    first_chunk, other_half = 0, len(buffers.chunk_sums) // 2
     sum_loss, sum_penalty = 0.0, 0.0
     for first in range(0, n, options.batch_size):
         n_rows = options.batch_size if first + options.batch_size <= n else n - first
-        step = next_step(number, n_rows, l1_credit, options, scalars)
-        if thread_idx == 0:
-            sum_penalty += n_rows * penalty_value(model.coef, options)
-        sum_gradients(thread_idx, n_threads, samples, order, first, n_rows, model, buffers, options)
+        step = next_step(n_rows, first_chunk, options, model.scalars)
+        sum_penalty += n_rows * penalty_value(n_features, model.coef, options)
+        sum_gradients(thread_idx, n_threads, samples, order, first, step, model, buffers, options)
         if not barrier(control, n_threads):
             return -1.0, 0.0
-        update_weights(low, high, step, model, buffers, memory, options)
-        if thread_idx == 0:
-            sum_loss += update_intercept(step, model, buffers, memory, options)
-        if not barrier(control, n_threads):
-            return -1.0, 0.0
-        number, l1_credit = number + 1.0, step.l1_credit
-    if thread_idx == 0:
-        scalars[STEP_COUNT], scalars[L1_CREDIT] = number, l1_credit
+        sum_loss += average_chunks(n_features, step, buffers, gradients)
+        update_model(n_features, step, gradients, model, memory, options)
+        first_chunk, other_half = other_half, first_chunk
     return sum_loss, sum_penalty
+
+
+@jit(internal=True)
+def take_over(
+    first,  # (n,) the first member's values
+    own,  # (n,) those of another member, written
+):
+    """Start from what the first member has."""
+    for j in range(len(first)):
+        own[j] = first[j]
 
 
 @jit
@@ -259,28 +275,46 @@ def train_epochs_in_batches(
     samples,
     order,  # (n_samples,) int32, shuffled further at every epoch
     training_order,  # (n_training,) int32 buffer where rows are held out; else the same array as order
-    model,
+    models,  # LinearModel of 2-D arrays, a row for each member
     buffers,
-    memory,
+    memories,  # OptimizerMemory of 2-D arrays, a row for each member
     options,
     seed,  # of the shuffle; negative: the order is kept
     objectives_out,  # (n_epochs,) float64
 ):
-    """Train for up to ``len(objectives_out)`` epochs, until convergence, overflow or a request to stop."""
+    """Train for up to ``len(objectives_out)`` epochs, until convergence, overflow or a request to stop.
+
+    Every member has a model of its own and makes every update: the models stay equal to the bit, and a team has to
+    meet but once a batch. The first member's is the result.
+    """
+    t = thread_idx
+    model = LinearModel(models.coef[t], models.l1_paid[t], models.averaged[t], models.scalars[t])
+    memory = OptimizerMemory(memories.velocity[t], memories.second_moment[t])
+    if t > 0:
+        take_over(models.coef[0], model.coef)
+        take_over(models.l1_paid[0], model.l1_paid)
+        take_over(models.averaged[0], model.averaged)
+        take_over(models.scalars[0], model.scalars)
+        take_over(memories.velocity[0], memory.velocity)
+        take_over(memories.second_moment[0], memory.second_moment)
+    is_running = barrier(control, n_threads)
+    if options.learning_rate == RATE_OPTIMAL:
+        model.scalars[OPTIMAL_START] = optimal_start(options)
     for epoch in range(len(objectives_out)):
-        if thread_idx == 0:
-            start_epoch(options, model.scalars, samples.held_out, seed, order, training_order)
-        is_running = barrier(control, n_threads)
+        if t == 0:
+            order_rows(samples.held_out, seed, order, training_order)
+        is_running = is_running and barrier(control, n_threads)
+        sum_loss, sum_penalty = -1.0, 0.0
         if is_running:
             sum_loss, sum_penalty = train_epoch(
-                control, thread_idx, n_threads, samples, training_order, model, buffers, memory, options
+                control, t, n_threads, samples, training_order, model, buffers, memory, options
             )
-            if thread_idx == 0 and sum_loss != -1.0:
-                n = len(training_order)
-                objectives_out[epoch] = close_epoch(model, options, sum_loss / n, sum_penalty / n)
-            is_running = barrier(control, n_threads)
-        if not is_running:
+        if sum_loss == -1.0:
             model.scalars[STATUS] = STATUS_STOPPED
             return
+        n = len(training_order)
+        objective = close_epoch(model, options, sum_loss / n, sum_penalty / n)
+        if t == 0:
+            objectives_out[epoch] = objective
         if model.scalars[STATUS] != STATUS_RUNNING:
             return

@@ -26,10 +26,11 @@ from fastfit.kernels.row_in_order import add_row_in_order, dot_row_in_order, sum
 from fastfit.kernels.sgd_schedule import (
     close_epoch,
     fill_steps,
+    optimal_start,
+    order_rows,
     request_row,
     rows_ahead,
     stable_step,
-    start_epoch,
 )
 from fastfit.kernels.sgd_state import (
     AVERAGE_INTERCEPT,
@@ -39,8 +40,10 @@ from fastfit.kernels.sgd_state import (
     L1_CREDIT,
     L1_NORM,
     MAX_GRADIENT,
+    OPTIMAL_START,
     PENALTY_L2,
     PENALTY_NONE,
+    RATE_OPTIMAL,
     RATE_PA1,
     SCALE,
     SQUARED_NORM,
@@ -207,8 +210,10 @@ def train_epochs(
     if scalars[STABLE_STEP] == 0.0:
         passive = options.learning_rate >= RATE_PA1  # whose step is a projection at the most
         scalars[STABLE_STEP] = np.inf if passive else stable_step(samples, options)
+    if options.learning_rate == RATE_OPTIMAL:
+        scalars[OPTIMAL_START] = optimal_start(options)
     for epoch in range(len(objectives_out)):
-        start_epoch(options, scalars, samples.held_out, seed, order, training_order)
+        order_rows(samples.held_out, seed, order, training_order)
         sum_loss, sum_penalty = 0.0, 0.0
         for first in range(0, n, BLOCK_SIZE):
             if stop_requested(control):

@@ -80,17 +80,13 @@ def stable_step(samples, options):
 
 
 @jit(internal=True)
-def start_epoch(
-    options,
-    scalars,  # (N_SCALARS,) float64
+def order_rows(
     held_out,  # (n_samples,) or (0,) bool, rows that are not trained on
     seed,  # of the shuffle; negative: the order is kept
     order,  # (n_samples,) int32, shuffled further
     training_order,  # (n_training,) int32, written where rows are held out; else the same array as order
 ):
     """Put the rows in the order of the next epoch, and leave out those that are held out."""
-    if options.learning_rate == RATE_OPTIMAL:
-        scalars[OPTIMAL_START] = optimal_start(options)
     if seed >= 0:
         shuffle(order, seed)
     if len(held_out) > 0:

@@ -127,7 +127,9 @@ def descend(
                 "StandardScaler or MinMaxScaler might help."
             )
         if score:
-            scores.append(score(state.model.coef, state.scalars[INTERCEPT], state.scalars[SCALE]))
+            scores.append(
+                score(state.model.coef[: X.shape[1]], state.scalars[INTERCEPT], state.scalars[SCALE])
+            )
             if not options.tracks_objective:
                 track_convergence(options, state.scalars, -scores[-1])
         if report:
@@ -153,51 +155,83 @@ class _Descent:
         self.order = np.arange(n_samples, dtype=np.int32)
         n_training = n_samples if held_out is None else n_samples - np.count_nonzero(held_out)
         self.training_order = self.order if held_out is None else np.empty(n_training, np.int32)
-        self.model = self._prepare_model(start, X.dtype)
+        self.n_threads = 1
+        if self._is_in_batches():
+            self.n_threads = self._count_threads(n_jobs, X.dtype.itemsize)
+        self.prepare_team(start, self.n_threads, X.dtype)
+
+    def _is_in_batches(self):
+        options = self.options
+        return options.batch_size > 1 or options.momentum > 0.0 or options.optimizer == OPTIMIZER_ADAM
+
+    def _count_chunks(self):
+        return -(-min(self.options.batch_size, len(self.training_order)) // CHUNK_ROWS)
+
+    def _count_threads(self, n_jobs, item_bytes):
+        n_chunks = self._count_chunks()
+        batch_bytes = n_chunks * CHUNK_ROWS * self.n_features * item_bytes
+        n_threads = min(n_chunks, batch_bytes // MIN_BATCH_BYTES_PER_THREAD)
+        return min(n_threads, thread_budget(n_jobs)) if n_threads > 1 else 1
+
+    def prepare_team(self, start, n_threads, dtype):
+        """Choose the kernel, and make what a team of n_threads writes to."""
+        self.n_threads = n_threads
+        models = self._prepare_models(start, dtype)
+        self.model = LinearModel(*(array[0] for array in models))
         self.scalars = self.model.scalars
         self.memory = None
-        self.kernel, self.n_threads, self.extra = self._prepare_kernel(start, n_jobs, X.dtype)
-
-    def _prepare_model(self, start, dtype):
-        options = self.options
-        scalars = np.zeros(N_SCALARS)
-        scalars[[INTERCEPT, AVERAGE_INTERCEPT]] = start.intercept, start.average_intercept
-        scalars[[SCALE, AVERAGE_SCALE]] = 1.0
-        scalars[[STEP_COUNT, RATE, BEST_OBJECTIVE]] = start.step_number, options.eta0, np.inf
-        coef = aligned_zeros(self.n_features, dtype)
-        coef[:] = start.coef
-        scalars[SQUARED_NORM], scalars[L1_NORM] = coef @ coef, np.abs(coef).sum()
-        has_l1 = options.penalty in (PENALTY_L1, PENALTY_ELASTICNET)
-        return LinearModel(
-            coef,
-            np.zeros(len(coef) if has_l1 else 0, dtype),
-            np.array(start.averaged, dtype) if options.average else np.empty(0, dtype),
-            scalars,
-        )
-
-    def _prepare_kernel(self, start, n_jobs, dtype):
-        options = self.options
-        is_plain = options.batch_size == 1 and options.momentum == 0.0 and options.optimizer != OPTIMIZER_ADAM
-        if is_plain:
-            return train_epochs, 1, (Block(*np.empty((3, BLOCK_SIZE))),)
-        n_values = self.n_features + 1
-        self.memory = OptimizerMemory(
-            np.zeros(n_values, dtype), np.zeros(n_values if options.optimizer == OPTIMIZER_ADAM else 0, dtype)
-        )
-        if start.memory is not None:
-            for array, former in zip(self.memory, start.memory, strict=True):
-                array[:] = former
-        n_chunks = -(-min(options.batch_size, len(self.training_order)) // CHUNK_ROWS)
-        chunk_bytes = CHUNK_ROWS * self.n_features * dtype.itemsize
-        n_threads = min(n_chunks, n_chunks * chunk_bytes // MIN_BATCH_BYTES_PER_THREAD)
-        n_threads = min(n_threads, thread_budget(n_jobs)) if n_threads > 1 else 1
+        if not self._is_in_batches():
+            self.kernel, self.written = train_epochs, (self.model, Block(*np.empty((3, BLOCK_SIZE))))
+            return
+        memories = self._prepare_memories(start.memory, dtype)
+        self.memory = OptimizerMemory(*(array[0] for array in memories))
+        n_chunks, n_values = self._count_chunks(), whole_lines(self.n_features + 1, dtype)
         buffers = BatchBuffers(
-            aligned_zeros((n_chunks, whole_lines(self.n_features, dtype)), dtype),
-            np.empty((n_chunks, 2)),
+            aligned_zeros((2 * n_chunks, n_values), dtype),
+            np.empty((2 * n_chunks, 2)),
+            aligned_zeros((n_threads, n_values), dtype),
             aligned_zeros((n_threads, 8), np.int64),
             aligned_zeros((n_threads, 8), np.float64),
         )
-        return train_epochs_in_batches, n_threads, (buffers, self.memory)
+        self.kernel, self.written = train_epochs_in_batches, (models, buffers, memories)
+
+    def _prepare_models(self, start, dtype):
+        """The arrays of a model for each member; the first one is where the descent begins."""
+        options = self.options
+        shape = self.n_threads, whole_lines(self.n_features, dtype)
+        unused = self.n_threads, 0
+        has_l1 = options.penalty in (PENALTY_L1, PENALTY_ELASTICNET)
+        models = LinearModel(
+            aligned_zeros(shape, dtype),
+            aligned_zeros(shape if has_l1 else unused, dtype),
+            aligned_zeros(shape if options.average else unused, dtype),
+            aligned_zeros((self.n_threads, whole_lines(N_SCALARS, np.float64)), np.float64),
+        )
+        coef, scalars = models.coef[0], models.scalars[0]
+        coef[: self.n_features] = start.coef
+        if options.average:
+            models.averaged[0, : self.n_features] = start.averaged
+        scalars[[INTERCEPT, AVERAGE_INTERCEPT]] = start.intercept, start.average_intercept
+        scalars[[SCALE, AVERAGE_SCALE]] = 1.0
+        scalars[[STEP_COUNT, RATE, BEST_OBJECTIVE]] = start.step_number, options.eta0, np.inf
+        scalars[SQUARED_NORM], scalars[L1_NORM] = coef @ coef, np.abs(coef).sum()
+        return models
+
+    def _prepare_memories(self, former, dtype):
+        """The optimizer's memory for each member; the first one goes on from a former fit's."""
+        shape = self.n_threads, whole_lines(self.n_features + 1, dtype)
+        has_second_moment = self.options.optimizer == OPTIMIZER_ADAM
+        memories = OptimizerMemory(
+            aligned_zeros(shape, dtype),
+            aligned_zeros(shape if has_second_moment else (self.n_threads, 0), dtype),
+        )
+        shapes = [array.shape[1:] for array in memories]
+        if former is not None and shapes == [
+            values.shape for values in former
+        ]:  # the same optimizer and dtype
+            for array, values in zip(memories, former, strict=True):
+                array[0] = values
+        return memories
 
     @property
     def status(self):
@@ -217,8 +251,7 @@ class _Descent:
             self.samples,
             self.order,
             self.training_order,
-            self.model,
-            *self.extra,
+            *self.written,
             self.options,
             self.seed,
             objectives,
@@ -228,11 +261,11 @@ class _Descent:
 
     def finish(self, objectives, scores):
         scalars = self.scalars
-        coef = self.model.coef
+        coef = self.model.coef[: self.n_features]
         averaged = None
         if self.options.average:
             slope, scale = scalars[AVERAGE_SLOPE], scalars[AVERAGE_SCALE]
-            averaged = (self.model.averaged + slope * coef) / scale
+            averaged = (self.model.averaged[: self.n_features] + slope * coef) / scale
             averaged = averaged.astype(coef.dtype, copy=False)
         return Outcome(
             coef * coef.dtype.type(scalars[SCALE]),
@@ -243,7 +276,7 @@ class _Descent:
             np.concatenate(objectives),
             scores,
             scalars[STEP_COUNT],
-            self.memory,
+            self.memory and OptimizerMemory(*map(np.copy, self.memory)),
         )
 
 

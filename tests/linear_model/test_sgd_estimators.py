@@ -77,14 +77,7 @@ def test_teams_of_any_size_give_the_same_bits(linear_data):
     for n_threads in (1, 2, 3, 7):
         start = start_of(np.zeros(12), 0.0, None, 0.0, 1.0)
         descent = training._Descent(X, y, None, None, start, options, 5, None)
-        buffers = descent.extra[0]
-        buffers = buffers._replace(
-            **{
-                name: np.zeros((n_threads, getattr(buffers, name).shape[1]), getattr(buffers, name).dtype)
-                for name in ("starts", "gradients")
-            }
-        )
-        descent.n_threads, descent.extra = n_threads, (buffers, descent.memory)
+        descent.prepare_team(start, n_threads, X.dtype)
         objectives = descent.train(4, may_be_long=False)
         results.append((objectives, descent.model.coef.copy()))
     for objectives, coef in results[1:]:
@@ -165,6 +158,13 @@ def test_momentum_goes_on_through_partial_fit(linear_data):
         parts.partial_fit(X[rows], y[rows])
     np.testing.assert_allclose(parts.coef_, whole.coef_, rtol=1e-12)
     assert parts.t_ == whole.t_ == 11.0
+
+
+def test_another_optimizer_starts_with_an_empty_memory(linear_data):
+    X, y = linear_data
+    model = SGDRegressor(batch_size=70, momentum=0.9, eta0=1e-3).partial_fit(X, y)
+    model.set_params(optimizer="adam").partial_fit(X, y)
+    assert np.isfinite(model.coef_).all()
 
 
 def test_new_hyperparameters_travel(linear_data):
