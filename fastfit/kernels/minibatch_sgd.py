@@ -62,13 +62,6 @@ class BatchBuffers(NamedTuple):
     gradients: np.ndarray  # (n_threads, 8) float64, derivatives of their losses
 
 
-class FourRows(NamedTuple):
-    """One member's rows of ``starts`` and ``gradients``."""
-
-    starts: np.ndarray  # (8,) int64
-    gradients: np.ndarray  # (8,) float64
-
-
 class OptimizerMemory(NamedTuple):
     """What an optimizer remembers between updates; the last value belongs to the intercept."""
 
@@ -80,6 +73,7 @@ class Step(NamedTuple):
     """One update of the weights."""
 
     number: float  # from 1
+    first_row: int  # position in the order of the epoch
     n_rows: int
     first_chunk: int  # where its sums stand in the buffers
     rate: float  # of the schedule
@@ -88,12 +82,19 @@ class Step(NamedTuple):
 
 
 @jit(internal=True)
-def add_chunk(samples, order, first, last, ahead_first, model, options, block, gradient_out):
-    """Sum the gradients of the rows ``order[first:last]``, four rows at a time.
+def add_chunk(thread_idx, n_threads, chunk, samples, order, step, model, options, buffers):
+    """Sum the gradients of one chunk of a batch into the buffers, four rows at a time.
 
-    Meanwhile the rows from ``order[ahead_first]`` are asked for: all along, so that requests and arithmetic overlap.
-    Returns the sums of the intercept's gradients and of the losses.
+    Meanwhile the rows that this member comes to next are asked for: all along, so that requests and arithmetic overlap.
     """
+    first = step.first_row + chunk * CHUNK_ROWS
+    last = step.first_row + step.n_rows
+    if first + CHUNK_ROWS < last:
+        last = first + CHUNK_ROWS
+    is_short = rows_ahead(samples.n_features * samples.X.itemsize) >= CHUNK_ROWS
+    ahead_first = last + CHUNK_ROWS * (n_threads - 1) if is_short else len(order)
+    gradient_out = buffers.partial_gradients[step.first_chunk + chunk]
+    starts, gradients = buffers.starts[thread_idx], buffers.gradients[thread_idx]
     n_features = samples.n_features
     intercept = model.scalars[INTERCEPT]
     sum_gradient, sum_loss, n_waiting = 0.0, 0.0, 0
@@ -112,10 +113,10 @@ def add_chunk(samples, order, first, last, ahead_first, model, options, block, g
             gradient *= samples.weight[row]
         sum_gradient += gradient
         if gradient != 0.0:
-            block.starts[n_waiting], block.gradients[n_waiting] = start, gradient
+            starts[n_waiting], gradients[n_waiting] = start, gradient
             n_waiting += 1
         if n_waiting == 4:
-            add_four_rows(samples.X, block.starts, block.gradients, n_features, gradient_out)
+            add_four_rows(samples.X, starts, gradients, n_features, gradient_out)
             n_waiting = 0
         # The rows that this member comes to 32, 16 and 8 rows later: in this chunk, or in its next one.
         for distance in (CHUNK_ROWS, CHUNK_ROWS // 2, CHUNK_ROWS // 4):
@@ -123,30 +124,16 @@ def add_chunk(samples, order, first, last, ahead_first, model, options, block, g
             request_row(samples, order, later if later < last else ahead_first + later - last)
     if n_waiting > 0:
         for unused in range(n_waiting, 4):
-            block.starts[unused], block.gradients[unused] = block.starts[0], 0.0
-        add_four_rows(samples.X, block.starts, block.gradients, n_features, gradient_out)
-    return sum_gradient, sum_loss
+            starts[unused], gradients[unused] = starts[0], 0.0
+        add_four_rows(samples.X, starts, gradients, n_features, gradient_out)
+    buffers.chunk_sums[step.first_chunk + chunk, 0] = sum_gradient
+    buffers.chunk_sums[step.first_chunk + chunk, 1] = sum_loss
 
 
 @jit(inline=True, internal=True)
 def count_chunks(n_rows):
     """Number of chunks of a batch."""
     return (n_rows + CHUNK_ROWS - 1) // CHUNK_ROWS
-
-
-@jit(internal=True)
-def sum_gradients(thread_idx, n_threads, samples, order, first, step, model, buffers, options):
-    """Sum the gradients of this member's chunks of one batch."""
-    is_short = rows_ahead(samples.n_features * samples.X.itemsize) >= CHUNK_ROWS
-    block = FourRows(buffers.starts[thread_idx], buffers.gradients[thread_idx])
-    for chunk in range(thread_idx, count_chunks(step.n_rows), n_threads):
-        start = first + chunk * CHUNK_ROWS
-        stop = start + CHUNK_ROWS if start + CHUNK_ROWS < first + step.n_rows else first + step.n_rows
-        ahead = stop + CHUNK_ROWS * (n_threads - 1) if is_short else len(order)
-        gradient_out = buffers.partial_gradients[step.first_chunk + chunk]
-        sums = add_chunk(samples, order, start, stop, ahead, model, options, block, gradient_out)
-        buffers.chunk_sums[step.first_chunk + chunk, 0] = sums[0]
-        buffers.chunk_sums[step.first_chunk + chunk, 1] = sums[1]
 
 
 @jit(internal=True, fastmath=REASSOCIATE)
@@ -169,11 +156,10 @@ def average_chunks(n_features, step, buffers, gradient_out):
 
 
 @jit(internal=True, fastmath=REASSOCIATE)
-def move(n, step, parameters, gradients, first_memory, memory, options):
-    """Move n parameters along their gradients by a step of the optimizer, whose memory begins at first_memory."""
-    velocity = memory.velocity[first_memory:]
+def move(n, step, parameters, gradients, memory, options):
+    """Move n parameters along their gradients by a step of the optimizer."""
+    velocity, second_moment = memory.velocity, memory.second_moment
     if options.optimizer == OPTIMIZER_ADAM:
-        second_moment = memory.second_moment[first_memory:]
         for j in range(n):
             velocity[j] += (1.0 - options.beta_1) * (gradients[j] - velocity[j])
             second_moment[j] += (1.0 - options.beta_2) * (gradients[j] * gradients[j] - second_moment[j])
@@ -191,7 +177,7 @@ def move(n, step, parameters, gradients, first_memory, memory, options):
 
 @jit(internal=True, fastmath=REASSOCIATE)
 def update_model(n_features, step, gradients, model, memory, options):
-    """Move the weights and the intercept along the gradient of the batch."""
+    """Move the weights, and the intercept behind them, along the gradient of the batch."""
     coef, scalars = model.coef, model.scalars
     l2 = (1.0 - options.l1_ratio) * options.alpha if options.penalty >= PENALTY_L2 else 0.0
     decay = 1.0
@@ -200,12 +186,10 @@ def update_model(n_features, step, gradients, model, memory, options):
     for j in range(n_features):
         gradients[j] += l2 * coef[j]
         coef[j] *= decay
-    move(n_features, step, coef, gradients, 0, memory, options)
+    move(n_features + options.fit_intercept, step, coef, gradients, memory, options)
+    scalars[INTERCEPT] = coef[n_features]
     if len(model.l1_paid) > 0:
         truncate_l1(0, n_features, step.l1_credit, 1.0, coef, model.l1_paid)
-    if options.fit_intercept:
-        intercept = scalars[INTERCEPT : INTERCEPT + 1]
-        move(1, step, intercept, gradients[n_features:], n_features, memory, options)
     if 0 < options.average <= step.number:
         share = 1.0 / (step.number - options.average + 1.0)
         for j in range(n_features):
@@ -220,12 +204,12 @@ def penalty_value(n_features, coef, options):
         return 0.0
     penalty = 0.5 * (1.0 - options.l1_ratio) * sum_row_squares(coef, 0, n_features)
     if options.l1_ratio > 0.0:
-        penalty += options.l1_ratio * sum_magnitudes(coef)
+        penalty += options.l1_ratio * sum_magnitudes(coef, n_features)
     return options.alpha * penalty
 
 
 @jit(internal=True)
-def next_step(n_rows, first_chunk, options, scalars):
+def next_step(first_row, n_rows, first_chunk, options, scalars):
     """The update that comes next: its rate under the schedule, and what the optimizer makes of it."""
     number = scalars[STEP_COUNT]
     rate = step_size(options, scalars, number)
@@ -234,7 +218,7 @@ def next_step(n_rows, first_chunk, options, scalars):
         size *= np.sqrt(1.0 - options.beta_2**number) / (1.0 - options.beta_1**number)
     scalars[STEP_COUNT] += 1.0
     scalars[L1_CREDIT] += options.l1_ratio * rate * options.alpha
-    return Step(number, n_rows, first_chunk, rate, size, scalars[L1_CREDIT])
+    return Step(number, first_row, n_rows, first_chunk, rate, size, scalars[L1_CREDIT])
 
 
 @jit(internal=True)
@@ -246,9 +230,10 @@ def train_epoch(control, thread_idx, n_threads, samples, order, model, buffers, 
     sum_loss, sum_penalty = 0.0, 0.0
     for first in range(0, n, options.batch_size):
         n_rows = options.batch_size if first + options.batch_size <= n else n - first
-        step = next_step(n_rows, first_chunk, options, model.scalars)
+        step = next_step(first, n_rows, first_chunk, options, model.scalars)
         sum_penalty += n_rows * penalty_value(n_features, model.coef, options)
-        sum_gradients(thread_idx, n_threads, samples, order, first, step, model, buffers, options)
+        for chunk in range(thread_idx, count_chunks(n_rows), n_threads):
+            add_chunk(thread_idx, n_threads, chunk, samples, order, step, model, options, buffers)
         if not barrier(control, n_threads):
             return -1.0, 0.0
         sum_loss += average_chunks(n_features, step, buffers, gradients)
@@ -297,6 +282,7 @@ def train_epochs_in_batches(
         take_over(models.scalars[0], model.scalars)
         take_over(memories.velocity[0], memory.velocity)
         take_over(memories.second_moment[0], memory.second_moment)
+    model.coef[samples.n_features] = model.scalars[INTERCEPT]
     is_running = barrier(control, n_threads)
     if options.learning_rate == RATE_OPTIMAL:
         model.scalars[OPTIMAL_START] = optimal_start(options)

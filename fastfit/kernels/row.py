@@ -79,10 +79,10 @@ def add_four_rows(X, starts, factors, n, w):
 
 
 @jit(inline=True, internal=True, fastmath=REASSOCIATE)
-def sum_magnitudes(w):
-    """L1 norm of w."""
+def sum_magnitudes(w, n):
+    """L1 norm of w[:n]."""
     total = 0.0
-    for j in range(len(w)):
+    for j in range(n):
         total += abs(w[j])
     return total
 

@@ -172,7 +172,7 @@ def update_block(
         if update != 0.0:
             factor = dtype.type(update) / dtype.type(scale)
             squared_norm = add_row_in_order(samples.X, start, n_features, factor, coef) * scale * scale
-            l1_norm = sum_magnitudes(coef) * scale if options.l1_ratio > 0.0 else 0.0
+            l1_norm = sum_magnitudes(coef, n_features) * scale if options.l1_ratio > 0.0 else 0.0
         intercept += update if options.fit_intercept else 0.0
         if 0 < options.average <= number:
             average_update(samples, start, update, intercept, scale, number - options.average + 1.0, model)

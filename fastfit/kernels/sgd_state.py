@@ -52,7 +52,7 @@ class Samples(NamedTuple):
 class LinearModel(NamedTuple):
     """What an epoch changes."""
 
-    coef: np.ndarray  # (n_features,) of X's dtype
+    coef: np.ndarray  # (more than n_features,) of X's dtype, zeros behind the weights
     l1_paid: np.ndarray  # (n_features,) L1 penalty that each weight has received; (0,) without one
     averaged: np.ndarray  # (n_features,) running average; (0,) without averaging
     scalars: np.ndarray  # (N_SCALARS,) float64

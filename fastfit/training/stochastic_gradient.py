@@ -13,7 +13,7 @@ from fastfit.kernels.minibatch_sgd import (
     train_epochs_in_batches,
 )
 from fastfit.kernels.sgd import BLOCK_SIZE, Block, train_epochs
-from fastfit.kernels.sgd_schedule import track_convergence
+from fastfit.kernels.sgd_schedule import note_score
 from fastfit.kernels.sgd_state import (
     AVERAGE_INTERCEPT,
     AVERAGE_SCALE,
@@ -131,7 +131,7 @@ def descend(
                 score(state.model.coef[: X.shape[1]], state.scalars[INTERCEPT], state.scalars[SCALE])
             )
             if not options.tracks_objective:
-                track_convergence(options, state.scalars, -scores[-1])
+                note_score(options, state.scalars, scores[-1])
         if report:
             report.end_epoch(scores[-1] if score else None)
     return state.finish(objectives, scores)
@@ -198,7 +198,10 @@ class _Descent:
     def _prepare_models(self, start, dtype):
         """The arrays of a model for each member; the first one is where the descent begins."""
         options = self.options
-        shape = self.n_threads, whole_lines(self.n_features, dtype)
+        shape = (
+            self.n_threads,
+            whole_lines(self.n_features + 1, dtype),
+        )  # batches keep the intercept behind the weights
         unused = self.n_threads, 0
         has_l1 = options.penalty in (PENALTY_L1, PENALTY_ELASTICNET)
         models = LinearModel(

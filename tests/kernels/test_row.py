@@ -14,7 +14,7 @@ def dot(X, start, n, w, sums_out):
     sums_out[0] = row.dot_row(X, start, n, w)
     sums_out[1] = row_in_order.dot_row_in_order(X, start, n, w)
     sums_out[2] = row_in_order.sum_squares_in_order(X, start, n)
-    sums_out[3] = row.sum_magnitudes(w)
+    sums_out[3] = row.sum_magnitudes(w, n)
 
 
 @jit
