@@ -8,8 +8,9 @@ import gc
 import math
 import statistics
 import time
-from contextlib import contextmanager
 from typing import NamedTuple
+
+from fastfit.runtime.collector import collector_paused
 
 __all__ = ["Ratio", "format_ratio", "format_seconds", "paired_ratio", "time_in_turns"]
 
@@ -25,18 +26,6 @@ class Ratio(NamedTuple):
     median: float
     low: float
     high: float
-
-
-@contextmanager
-def _collector_paused():
-    """Keep Python's garbage collector from running inside a sample."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _sample(function, n_calls):
@@ -84,7 +73,7 @@ def time_in_turns(contenders, *, rounds=7, max_rounds=31, fill=0.5, min_sample=0
     """
     started = time.perf_counter()
     n_calls, seconds = {}, {}
-    with _collector_paused():
+    with collector_paused():
         for name, function in contenders.items():
             time.sleep(SETTLE_SECONDS)
             n_calls[name], first = _calibrate(function, min_sample)
@@ -96,7 +85,7 @@ def time_in_turns(contenders, *, rounds=7, max_rounds=31, fill=0.5, min_sample=0
         started = time.perf_counter()
     while n_done < rounds or (n_done < max_rounds and time.perf_counter() - started < fill):
         gc.collect()
-        with _collector_paused():
+        with collector_paused():
             for name, function in contenders.items():
                 time.sleep(SETTLE_SECONDS)
                 seconds[name].append(_sample(function, n_calls[name]))

@@ -15,7 +15,14 @@ import pytest
 import fastfit.kernels
 
 PACKAGE = Path(fastfit.kernels.__file__).parent.parent
-CACHE_SOURCES = ("__init__.py", "compile.py", "cache.py", "machine_code.py", "numba_import.py")
+CACHE_SOURCES = (
+    "__init__.py",
+    "compile.py",
+    "cache.py",
+    "machine_code.py",
+    "numba_import.py",
+    "collector.py",
+)
 INNER = """
 from fastfit.runtime.compile import jit
 
