@@ -193,6 +193,15 @@ def test_tolerance_stops_after_the_same_epoch():
         assert ours.fit(X, y).n_iter_ == theirs.fit(X, y).n_iter_
 
 
+@pytest.mark.parametrize("power_t", [0.25, 0.5, 1.7])
+def test_steps_of_a_long_run(power_t):
+    # Beyond 10,000 updates the steps come from a series instead of powers.
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 8))
+    y = X.sum(axis=1) + rng.normal(size=3000)
+    assert_same_fits("SGDRegressor", (X, y), power_t=power_t, tol=None, average=True)
+
+
 def test_one_feature_and_one_more_than_a_vector():
     rng = np.random.default_rng(0)
     for n_features in (1, 2, 7, 8, 9, 15, 16, 17, 33):
