@@ -93,7 +93,8 @@ class SGDRegressor(SGDFitting, sklearn_linear_model.SGDRegressor):
     batch_size : int, default=1
         Number of samples whose gradients are averaged for one update of the weights. 1, the default, is
         scikit-learn's own sequence of updates. A larger batch makes fewer and steadier updates, costs less time an
-        epoch, and bears a larger learning rate. A batch larger than the training set is clipped with a warning.
+        epoch, and bears a larger learning rate. A batch larger than the training set is clipped with a warning;
+        a smaller last batch of an epoch makes an update like the others, averaged over its own samples.
 
     optimizer : {'sgd', 'adam'}, default='sgd'
         What an update does with the gradient: 'sgd' steps along it, 'adam' (Kingma and Ba, 2015) adapts the step of
@@ -161,7 +162,9 @@ class SGDRegressor(SGDFitting, sklearn_linear_model.SGDRegressor):
     -----
     With ``batch_size=1``, ``optimizer='sgd'`` and ``momentum=0`` the coefficients are scikit-learn's for the same
     ``random_state``, up to rounding (float64: a relative 1e-7). With momentum or Adam the L2 penalty is part of the
-    gradient. The L1 penalty is the cumulative one of Tsuruoka et al. (2009) in every case.
+    gradient. The L1 penalty is the cumulative one of Tsuruoka et al. (2009) in every case; with an L1
+    penalty, averages are of the weights after its truncation, except with ``batch_size=1``, where scikit-learn takes
+    them before it.
 
     Sparse X falls back: scikit-learn fits it, without the hyperparameters that only fastfit has. Nothing else does.
 
