@@ -55,9 +55,8 @@ class BatchBuffers(NamedTuple):
     # are still there while faster members work on the next.
     partial_gradients: np.ndarray
     chunk_sums: np.ndarray  # (2 * n_chunks, 2) float64, sums of the intercept's gradients and of the losses
-    batch_gradients: (
-        np.ndarray
-    )  # (n_threads, n_features + 1 or more) of X's dtype, the intercept's behind the weights'
+    # (n_threads, n_features + 1 or more) of X's dtype, the intercept's behind the weights'.
+    batch_gradients: np.ndarray
     starts: np.ndarray  # (n_threads, 8) int64, positions in X of the four rows that each member works on
     gradients: np.ndarray  # (n_threads, 8) float64, derivatives of their losses
 

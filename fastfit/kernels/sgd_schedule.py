@@ -68,12 +68,15 @@ def stable_step(samples, options):
     """The largest step that is no expansion for any sample: 2 / (curvature of the loss * (|x|^2 + 1) * weight).
 
     For a convex loss the update of one sample then brings any two models no further apart, so the rounding errors of
-    one step stay as they are in all that follow (Hardt, Recht and Singer, ICML 2016, lemma 3.7).
+    one step stay as they are in all that follow (Hardt, Recht and Singer, ICML 2016, lemma 3.7). A negative weight
+    makes the loss concave, and then no step is stable: 0.
     """
     largest = 0.0
     for row in range(len(samples.y)):
         size = sum_row_squares(samples.X, row * samples.n_features, samples.n_features) + 1.0
         if len(samples.weight) > 0:
+            if samples.weight[row] < 0.0:
+                return 0.0
             size *= samples.weight[row]
         largest = maximum(largest, size)
     largest *= maximum(options.weight_pos, options.weight_neg) * options.loss_curvature

@@ -45,7 +45,7 @@ from fastfit.runtime.threads import run_team, thread_budget
 
 # Epochs that one call of a kernel trains when nobody asks to see the model in between.
 EPOCHS_PER_CALL = 1000
-# A batch smaller than this is not worth two meetings of a team.
+# A batch smaller than this is not worth the meeting of a team.
 MIN_BATCH_BYTES_PER_THREAD = 1 << 15
 # Nanoseconds for one value of X, and how many of them make a fit that a user may want to interrupt.
 VALUE_NANOSECONDS = 0.5
@@ -198,10 +198,8 @@ class _Descent:
     def _prepare_models(self, start, dtype):
         """The arrays of a model for each member; the first one is where the descent begins."""
         options = self.options
-        shape = (
-            self.n_threads,
-            whole_lines(self.n_features + 1, dtype),
-        )  # batches keep the intercept behind the weights
+        # Batches keep the intercept behind the weights.
+        shape = self.n_threads, whole_lines(self.n_features + 1, dtype)
         unused = self.n_threads, 0
         has_l1 = options.penalty in (PENALTY_L1, PENALTY_ELASTICNET)
         models = LinearModel(
@@ -228,10 +226,10 @@ class _Descent:
             aligned_zeros(shape, dtype),
             aligned_zeros(shape if has_second_moment else (self.n_threads, 0), dtype),
         )
-        shapes = [array.shape[1:] for array in memories]
-        if former is not None and shapes == [
+        # The memory of another optimizer, or in another dtype, means nothing here.
+        if former is not None and [array[0].shape for array in memories] == [
             values.shape for values in former
-        ]:  # the same optimizer and dtype
+        ]:
             for array, values in zip(memories, former, strict=True):
                 array[0] = values
         return memories
@@ -297,7 +295,7 @@ class _Report:
     def end_epoch(self, score):
         state, scalars = self.state, self.state.scalars
         seconds = time.perf_counter() - self.started
-        weights = scalars[SCALE] * state.model.coef
+        weights = scalars[SCALE] * state.model.coef[: state.n_features]
         line = (
             f"Norm: {np.linalg.norm(weights):.2f}, NNZs: {np.count_nonzero(weights)}, "
             f"Bias: {scalars[INTERCEPT]:.6f}, T: {scalars[STEP_COUNT] - self.first_step:.0f}, "

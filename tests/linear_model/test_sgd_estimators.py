@@ -163,8 +163,11 @@ def test_momentum_goes_on_through_partial_fit(linear_data):
 def test_another_optimizer_starts_with_an_empty_memory(linear_data):
     X, y = linear_data
     model = SGDRegressor(batch_size=70, momentum=0.9, eta0=1e-3).partial_fit(X, y)
-    model.set_params(optimizer="adam").partial_fit(X, y)
-    assert np.isfinite(model.coef_).all()
+    forgetful = pickle.loads(pickle.dumps(model))
+    forgetful._optimizer_memory = {}
+    for estimator in (model, forgetful):
+        estimator.set_params(optimizer="adam", random_state=0).partial_fit(X, y)
+    np.testing.assert_array_equal(model.coef_, forgetful.coef_)
 
 
 def test_new_hyperparameters_travel(linear_data):
@@ -174,6 +177,16 @@ def test_new_hyperparameters_travel(linear_data):
     fitted = pickle.loads(pickle.dumps(model.fit(X, y)))
     np.testing.assert_array_equal(fitted.predict(X), model.predict(X))
     fitted.partial_fit(X, y)
+
+
+def test_verbose_reports_weights_without_the_intercept(linear_data, capsys):
+    X, y = linear_data
+    for batch_size in (1, 32):
+        model = SGDRegressor(batch_size=batch_size, max_iter=1, tol=None, verbose=1, random_state=0).fit(X, y)
+        line = capsys.readouterr().out.splitlines()[1]
+        assert line.startswith(
+            f"Norm: {np.linalg.norm(model.coef_):.2f}, NNZs: 12, Bias: {model.intercept_[0]:.6f}"
+        )
 
 
 def test_a_batch_larger_than_the_data_is_clipped_with_a_warning(linear_data):

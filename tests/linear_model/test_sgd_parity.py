@@ -169,6 +169,13 @@ def test_sample_weights():
     assert_same_model(ours.fit(X, y, sample_weight=weight), theirs.fit(X, y, sample_weight=weight))
 
 
+def test_negative_sample_weights():
+    X, y = regression_data()
+    weight = np.where(np.arange(len(y)) % 10, 1.0, -0.5)
+    ours, theirs = pair("SGDRegressor", random_state=1, max_iter=5)
+    assert_same_model(ours.fit(X, y, sample_weight=weight), theirs.fit(X, y, sample_weight=weight))
+
+
 def test_weights_folded_into_the_scale_of_a_long_run():
     # A large alpha shrinks the scale below its threshold many times, also while the weights are averaged.
     X, y = binary_data()
