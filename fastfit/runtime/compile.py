@@ -31,7 +31,7 @@ REASSOCIATE = frozenset({"reassoc", "contract", "arcp", "nsz"})
 _FASTMATH_FLAGS = REASSOCIATE | {"afn"}
 
 
-def jit(function=None, *, fastmath=frozenset(), inline=False, internal=False):
+def jit(function=None, *, fastmath=frozenset(), inline=False, internal=False, merge=False):
     """Compile a function when it is called, for the types it is called with.
 
     Parameters
@@ -46,6 +46,10 @@ def jit(function=None, *, fastmath=frozenset(), inline=False, internal=False):
     internal : bool, default=False
         Only kernels call it: nothing is compiled for callers in Python, which nearly halves the time that a
         kernel of many nested parts takes to compile. A call from Python is a TypeError.
+    merge : bool, default=False
+        Put this kernel's statements in place of the call before types are known, so that it is not compiled by itself:
+        for a part that is called in one place, which would otherwise be optimised there again. With many or large
+        parts that takes longer than it saves.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def jit(function=None, *, fastmath=frozenset(), inline=False, internal=False):
     if isinstance(fastmath, (bool, str)) or not set(fastmath) <= _FASTMATH_FLAGS:
         raise ValueError(f"fastmath must be a set of {sorted(_FASTMATH_FLAGS)}, got {fastmath!r}.")
     if function is None:
-        return functools.partial(jit, fastmath=fastmath, inline=inline, internal=internal)
+        return functools.partial(jit, fastmath=fastmath, inline=inline, internal=internal, merge=merge)
     kernel = numba.njit(
         nogil=True,
         error_model="numpy",
@@ -86,6 +90,7 @@ def jit(function=None, *, fastmath=frozenset(), inline=False, internal=False):
         _nrt=False,
         fastmath=set(fastmath),
         forceinline=inline,
+        inline="always" if merge else "never",
     )(function)
     if kernel is not function:
         kernel._cache = MachineCode(kernel)

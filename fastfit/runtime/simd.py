@@ -231,9 +231,10 @@ def _plain_memory(address):
     return (ctypes.c_char * cpu.VECTOR_BYTES).from_address(address)
 
 
-def _check_array(array, writes=False):
+def _check_array(array, writes=False, of_floats=True):
     contiguous = isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C"
-    _check(contiguous and _is_float(array.dtype), f"expected a 1-D contiguous float array, got {array}")
+    accepted = contiguous and (_is_float(array.dtype) or not of_floats)
+    _check(accepted, f"expected a 1-D contiguous {'float ' if of_floats else ''}array, got {array}")
     _check(array.mutable or not writes, f"cannot store to {array}")
 
 
@@ -364,7 +365,7 @@ def _define_address_of(typing_context, array, index):
 
 @compiles(element)
 def _define_element(typing_context, array, index):
-    _check_array(array)
+    _check_array(array, of_floats=False)
 
     def generate(context, builder, signature, values):
         return builder.load(
