@@ -1,0 +1,165 @@
+"""The best splitter of the general engine: sort a node's samples by each feature drawn, and try every split.
+
+Where values are missing the feature is searched twice, with the missing ones to the right and to the left of all
+splits; in the first search they are also tried alone on the right, above the threshold infinity.
+"""
+
+import numpy as np
+
+from fastfit.kernels.feature_draw import make_try_features
+from fastfit.kernels.general_block import column_of
+from fastfit.kernels.general_order import (
+    divide,
+    move_missing_left,
+    move_missing_right,
+    read_codes,
+    sort_by_code,
+)
+from fastfit.kernels.general_problem import (
+    AHEAD,
+    CODE_ABOVE,
+    CODE_SHIFT,
+    FEATURE_THRESHOLD,
+    MAX_KEY,
+    ROW_MASK,
+    SPLIT_CODE,
+)
+from fastfit.kernels.general_split import bind, is_monotone, make_node_kernels
+from fastfit.kernels.tree_node import (
+    END,
+    FEATURE,
+    MISSING_LEFT,
+    POSITION,
+    PROXY,
+    START,
+    THRESHOLD,
+    WEIGHT,
+)
+from fastfit.runtime.compile import jit
+from fastfit.runtime.simd import element, prefetch
+
+# From this size on the samples of a node do not lie in the nearer caches.
+LARGE_NODE = 4096
+
+
+@jit(inline=True, internal=True)
+def _are_close(problem, feature, low, high):
+    """Tell whether the values of two different codes are equal up to the threshold.
+
+    Almost never are they, and a bit says that the next value is not, without a look at the values in memory.
+    """
+    ranked = problem.ranked
+    if not ranked.is_close[feature] or not ranked.close_bits[feature, low >> 3] >> (low & 7) & 1:
+        return False
+    start = ranked.level_start[feature]
+    return ranked.levels[start + high] <= ranked.levels[start + low] + FEATURE_THRESHOLD
+
+
+@jit(inline=True, internal=True)
+def _set_threshold(problem, work, node):
+    """Set the threshold of the node's split from the codes on both sides of it."""
+    if work.marks[CODE_ABOVE] < 0:
+        node.floats[THRESHOLD] = np.inf
+    else:
+        levels, start = problem.ranked.levels, problem.ranked.level_start[node.ints[FEATURE]]
+        below, above = levels[start + work.marks[SPLIT_CODE]], levels[start + work.marks[CODE_ABOVE]]
+        node.floats[THRESHOLD] = np.float64(below) / 2.0 + np.float64(above) / 2.0
+
+
+def make_general_best(criterion):
+    """Return the engine of the best splitter for a `Criterion`: (bind, begin_node, find_split)."""
+    begin_walk, advance = criterion.begin_walk, criterion.advance
+    may_exceed, proxy, child_values = criterion.may_exceed, criterion.proxy, criterion.child_values
+    begin_node, end_search = make_node_kernels(criterion)
+
+    @jit(inline=True, internal=True)
+    def search(problem, work, node, feature, n_missing, missing_left):
+        """Try all splits of a feature by which the samples are sorted, but for missing values on one side."""
+        keys, limits = work.keys, problem.limits
+        start, end, weight = node.ints[START], node.ints[END], node.floats[WEIGHT]
+        last = end if missing_left else end - n_missing
+        p = start + n_missing if missing_left else start
+        is_large = end - start > LARGE_NODE
+        constraint = limits.monotonic_cst[feature] if problem.is_bounded else 0
+        best_proxy, best_position = node.floats[PROXY], -1
+        position, state = start, begin_walk(problem, work, start, end)
+        code = element(keys, p) >> CODE_SHIFT
+        while p < last:
+            p += 1
+            while p < last:
+                previous = code
+                code = element(keys, p) >> CODE_SHIFT
+                if code != previous and not _are_close(problem, feature, previous, code):
+                    break
+                p += 1
+            if p == end or end - p < limits.min_samples_leaf:
+                break
+            if p - start < limits.min_samples_leaf:
+                continue
+            if is_large:
+                row_ahead = element(keys, p + AHEAD) & ROW_MASK
+                prefetch(problem.moments, row_ahead * problem.moments.shape[1])
+            state = advance(problem, work, end, position, p, weight, state)
+            position = p
+            if constraint != 0:
+                left, right = child_values(problem, work, start, position, weight, state)
+                if not is_monotone(node, constraint, left, right):
+                    continue
+            if state[0] < limits.min_weight_leaf or weight - state[0] < limits.min_weight_leaf:
+                continue
+            if not may_exceed(problem, work, weight, state, best_proxy):
+                continue
+            current = proxy(problem, work, start, position, weight, state)
+            if current > best_proxy:
+                best_proxy, best_position = current, position
+        if best_position >= 0:
+            node.floats[PROXY] = best_proxy
+            node.ints[FEATURE] = feature
+            node.ints[POSITION] = best_position
+            node.ints[MISSING_LEFT] = missing_left if n_missing > 0 else 2 * best_position > start + end
+            # With missing values alone on the right the last known code is the one below, and none is above.
+            is_beyond = best_position == end - n_missing and not missing_left
+            work.marks[SPLIT_CODE] = keys[best_position - 1] >> CODE_SHIFT
+            work.marks[CODE_ABOVE] = -1 if is_beyond else keys[best_position] >> CODE_SHIFT
+
+    @jit(inline=True, internal=True)
+    def evaluate(problem, work, node, feature):
+        keys = work.keys
+        start, end = node.ints[START], node.ints[END]
+        missing_code = problem.ranked.missing_code[feature]
+        codes, first_row = column_of(problem, work, node, feature)
+        low, high, n_missing = read_codes(codes, first_row, missing_code, keys, start, end, work.gathered)
+        if n_missing > 0:
+            move_missing_right(keys, start, end, missing_code)
+        if low < high:
+            keeps_ties = problem.ranked.keeps_ties[feature] != 0
+            sort_by_code(keys, work.unsigned_keys, start, end - n_missing, keeps_ties, work.sorting)
+        if low > high or (n_missing == 0 and (low == high or _are_close(problem, feature, low, high))):
+            return True
+        for missing_left in range(2 if n_missing > 0 else 1):
+            if missing_left == 1:
+                move_missing_left(keys, start, end, n_missing, work.sorting.unsorted)
+            search(problem, work, node, feature, n_missing, missing_left)
+        return False
+
+    try_features = make_try_features(evaluate)
+
+    @jit(internal=True)
+    def find_split(problem, work, node, limits):
+        start, end = node.ints[START], node.ints[END]
+        node.floats[PROXY] = -np.inf
+        node.ints[POSITION] = end
+        try_features(problem, work, node, limits.max_features)
+        if node.ints[POSITION] < end:
+            feature = node.ints[FEATURE]
+            missing_code = problem.ranked.missing_code[feature]
+            codes, first_row = column_of(problem, work, node, feature)
+            read_codes(codes, first_row, missing_code, work.keys, start, end, work.gathered)
+            greatest = ((work.marks[SPLIT_CODE] + 1) << CODE_SHIFT) - 1
+            smallest_missing = missing_code << CODE_SHIFT if node.ints[MISSING_LEFT] else MAX_KEY
+            _set_threshold(problem, work, node)
+            divide(work.keys, start, end, greatest, smallest_missing)
+        end_search(problem, work, node, limits)
+        return True
+
+    return bind, begin_node, find_split

@@ -1,0 +1,195 @@
+"""What the trees of one fit share: the columns of X, sorted, ranked or binned once, each form when first needed."""
+
+import functools
+import threading
+
+import numpy as np
+
+from fastfit.kernels.presort import (
+    COUNTS_SIZE,
+    PresortScratch,
+    SortedColumns,
+    presort_columns,
+    transpose_rows,
+)
+from fastfit.kernels.presort_entries import bin_columns, sort_rows
+from fastfit.kernels.presorted_columns import PADDING
+from fastfit.runtime.compile import as_readonly
+from fastfit.runtime.threads import run_team
+
+# Values of X from which it is transposed by a kernel of ours, which takes 0.3 s to compile.
+LARGE_X = 1_000_000
+
+
+def prepare_tree_data(X, missing_mask, *, n_threads, splitter="best", max_bins=255, is_shared=True):
+    """Return X in the form that trees are grown from.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features) of float32
+        In C or in Fortran order.
+    missing_mask : ndarray of shape (n_features,) of bool, or None
+        Which features have missing values; None: none has.
+    n_threads : int
+        How many threads may sort columns.
+    splitter : {"best", "random", "hist"}, default="best"
+        With "hist" a feature has at most ``max_bins`` values for the trees.
+    max_bins : int, default=255
+    is_shared : bool, default=True
+        Whether more than one tree will be grown from the data. If not, the tree may use up the sorted columns.
+
+    Returns
+    -------
+    data : TreeData
+    """
+    if X.flags.f_contiguous or X.size < LARGE_X:
+        X_t = np.ascontiguousarray(X.T)
+    else:
+        X_t = np.empty(X.shape[::-1], np.float32)
+        run_team(transpose_rows, n_threads, as_readonly(X), X_t)
+    has_missing = np.zeros(X.shape[1], np.uint8) if missing_mask is None else missing_mask.astype(np.uint8)
+    data = TreeData(as_readonly(X_t), has_missing, n_threads, is_shared)
+    return _binned(data, max_bins) if splitter == "hist" else data
+
+
+def _binned(data, n_bins):
+    """Return data with the number of its bin in place of every value."""
+    rows, has_ties, is_close = data.sorted_rows
+    cuts = np.full((data.n_features, n_bins), np.inf)
+    bins = np.empty(data.X_t.shape, np.float32)
+    run_team(bin_columns, data.team_for_columns(), data.X_t, rows, n_bins, cuts, bins)
+    binned = TreeData(as_readonly(bins), data.has_missing, data.n_threads, data.is_shared, cuts)
+    binned.__dict__["_sorted_rows"] = rows, np.ones_like(has_ties), np.zeros_like(is_close)
+    return binned
+
+
+def _computed_once(function):
+    """Return a property that is computed by the first of any threads that ask for it, and kept."""
+    name = "_" + function.__name__
+
+    @functools.wraps(function)
+    def get(self):
+        if name not in self.__dict__:
+            with self._lock:
+                if name not in self.__dict__:
+                    self.__dict__[name] = function(self)
+        return self.__dict__[name]
+
+    return property(get)
+
+
+class TreeData:
+    """The columns of X, in the forms that the kernels for trees read.
+
+    Attributes
+    ----------
+    X_t : ndarray of shape (n_features, n_samples) of float32
+        The values.
+    has_missing : ndarray of shape (n_features,) of uint8
+        Whether a feature has missing values.
+    n_threads : int
+        How many threads may work on the columns.
+    is_shared : bool
+        Whether more than one tree is grown from the data.
+    cuts : ndarray of shape (n_features, n_bins) of float64, or None
+        If the values are numbers of bins, the thresholds between these, infinity behind the last.
+    """
+
+    def __init__(self, X_t, has_missing, n_threads, is_shared, cuts=None):
+        self.X_t = X_t
+        self.has_missing = has_missing
+        self.n_threads = n_threads
+        self.is_shared = is_shared
+        self.cuts = cuts
+        self._lock = threading.RLock()
+
+    @property
+    def n_features(self):
+        """Number of features."""
+        return self.X_t.shape[0]
+
+    @property
+    def n_samples(self):
+        """Number of samples."""
+        return self.X_t.shape[1]
+
+    @property
+    def any_missing(self):
+        """Whether any value is missing."""
+        return bool(self.has_missing.any())
+
+    @_computed_once
+    def sorted_rows(self):
+        """Rows of each column by ascending value, missing values last.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_features, n_samples + padding) of uint32
+            The top bit of an entry says that its value, or its bin, differs from the one before.
+        has_ties : ndarray of shape (n_features,) of uint8
+            Whether some value, or bin, occurs twice.
+        is_close : ndarray of shape (n_features,) of uint8
+            Whether two values are different, but equal up to the threshold of scikit-learn's trees.
+        """
+        n_features, n_samples = self.X_t.shape
+        n_threads = self.team_for_columns()
+        rows = np.empty((n_features, n_samples + PADDING), np.uint32)
+        has_ties, is_close = np.empty((2, n_features), np.uint8)
+        words = np.empty((n_threads, 2, n_samples), np.uint64)
+        counts = np.empty((n_threads, COUNTS_SIZE), np.uint32)
+        run_team(sort_rows, n_threads, self.X_t, words, counts, rows, has_ties, is_close)
+        return rows, has_ties, is_close
+
+    def forget_sorted_rows(self):
+        """Have the rows sorted again, after a tree has used them up."""
+        if not self.is_shared:
+            del self.__dict__["_sorted_rows"]
+
+    @_computed_once
+    def ranks(self):
+        """Rank of every value among the values of its column, and the values behind the ranks, as `SortedColumns`."""
+        n_features, n_samples = self.X_t.shape
+        n_threads = self.team_for_columns()
+        columns = SortedColumns(
+            np.empty((n_features, n_samples), np.int32),
+            np.empty((n_features, n_samples), np.uint32),
+            np.empty((n_features, n_samples), np.float32),
+            np.empty(n_features, np.int64),
+            np.empty(n_features, np.uint8),
+            np.empty(n_features, np.uint8),
+        )
+        scratch = PresortScratch(
+            np.empty((n_threads, 2, n_samples), np.uint64), np.empty((n_threads, COUNTS_SIZE), np.uint32)
+        )
+        run_team(presort_columns, n_threads, self.X_t, columns, scratch)
+        return columns
+
+    @property
+    def codes(self):
+        """Ranks, (n_features, n_samples) uint32; missing values come behind all others."""
+        return self.ranks.codes
+
+    @property
+    def n_levels(self):
+        """Number of different values of each feature, (n_features,) int64, missing ones not counted."""
+        return self.ranks.n_levels
+
+    @property
+    def is_close(self):
+        """Whether a feature has values that are equal up to the threshold only, (n_features,) uint8."""
+        return self.ranks.is_close
+
+    @_computed_once
+    def level_start(self):
+        """Where the values of each feature begin in `levels`, (n_features + 1,) int64."""
+        return np.concatenate([[0], np.cumsum(self.n_levels)])
+
+    @_computed_once
+    def levels(self):
+        """The different values of each feature, ascending, one feature behind the other, float32."""
+        of_features = zip(self.ranks.levels, self.n_levels, strict=True)
+        return np.concatenate([values[:n_levels] for values, n_levels in of_features])
+
+    def team_for_columns(self):
+        """Return how many threads to use for a pass over all columns."""
+        return min(self.n_threads, self.n_features) if self.X_t.size > 50_000 else 1
