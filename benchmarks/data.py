@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_iris, make_classification, make_regression
 
 _N_TEST_MAX = 20_000
 _BLOCK_ROWS = 65_536
@@ -57,6 +57,61 @@ def classification(n_samples, n_features, *, n_classes=2, dtype=np.float64, seed
     y = np.argmax(4.0 * (X @ weights.astype(dtype)) + rng.gumbel(size=(n_rows, n_classes)), axis=1)
     y[:n_classes] = np.arange(n_classes)
     return _split(X, y, n_samples)
+
+
+def clusters(n_samples, n_features, *, n_classes=2, columns="continuous", seed=0):
+    """Classes of several clusters each, half of the columns informative: work for a tree, not for a linear model."""
+    X, y = make_classification(
+        n_samples + _n_test(n_samples),
+        n_features,
+        n_informative=n_features // 2,
+        n_classes=n_classes,
+        n_clusters_per_class=2 if n_classes == 2 else 1,
+        random_state=seed,
+    )
+    return _split(COLUMNS[columns](X, np.random.default_rng(seed)), y, n_samples)
+
+
+def noisy_numbers(n_samples, n_features, *, n_targets=1, columns="continuous", positive=False, seed=0):
+    """A linear signal in half of the columns, with noise; `positive` makes it a rate, for Poisson."""
+    X, y = make_regression(
+        n_samples + _n_test(n_samples),
+        n_features,
+        n_informative=n_features // 2,
+        n_targets=n_targets,
+        noise=10.0,
+        random_state=seed,
+    )
+    if positive:
+        y = np.exp(y / np.abs(y).max())
+    return _split(COLUMNS[columns](X, np.random.default_rng(seed)), y, n_samples)
+
+
+def _levels(X, n_levels):
+    """Columns as whole numbers, of about as many levels: what codes of a category or counts are."""
+    low, high = X.min(axis=0), X.max(axis=0)
+    return np.floor((X - low) / (high - low) * (n_levels - 1))
+
+
+def _mostly_constant(X, rng):
+    return np.where(rng.random(X.shape) < 0.98, 0.0, X)
+
+
+def _with_missing(X, rng):
+    """A tenth of the entries in every other column."""
+    missing = rng.random(X.shape) < 0.1
+    missing[:, 1::2] = False
+    return np.where(missing, np.nan, X)
+
+
+# What columns are like decides what a tree's search costs: kinds that every sort and scan has to meet.
+COLUMNS = {
+    "continuous": lambda X, rng: X,
+    "high cardinality": lambda X, rng: _levels(X, len(X) // 4),
+    "heavily tied": lambda X, rng: _levels(X, 12),
+    "mostly constant": _mostly_constant,
+    "missing values": _with_missing,
+}
 
 
 def iris_classes(n_samples=150, n_features=4):

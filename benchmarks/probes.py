@@ -23,7 +23,7 @@ class Subject(NamedTuple):
 
     module: str
     name: str
-    target: str  # "regression" or "classification"
+    target: str  # a key of _TARGETS
     arguments: str = ""
 
 
@@ -68,7 +68,13 @@ estimator = {name}({arguments})
 print(100.0 * peak_growth(lambda: estimator.fit(X, y)) / X.nbytes)
 """
 
-_TARGETS = {"regression": "X[:, 0] + 1.0", "classification": "(X[:, 0] > 0).astype(np.int64)"}
+# Where a tree is grown until its leaves are pure, noise makes it as large as trees of real data are.
+_TARGETS = {
+    "regression": "X[:, 0] + 1.0",
+    "classification": "(X[:, 0] > 0).astype(np.int64)",
+    "noisy regression": "X[:, 0] + rng.standard_normal(len(X))",
+    "noisy classification": "(X[:, 0] + rng.standard_normal(len(X)) > 0).astype(np.int64)",
+}
 
 
 def run_script(script, **environment):
@@ -153,3 +159,19 @@ def peak_memory_probe(subject):
 
     name = f"{subject.name} memory"
     return Probe(name, measure, unit="%", note="added by fit, of X", limit=50.0, repeats=1)
+
+
+def compared_memory_probe(subject, n_rows, n_columns, limit):
+    """What fit adds to the peak of memory, in per cent of X; fastfit's at most `limit` times scikit-learn's."""
+
+    def measure(library, size):
+        rows = {"full": n_rows, "huge": 4 * n_rows, "quick": n_rows // 10}.get(size, 2500)
+        script = _fill(_PEAK_MEMORY, library, subject, n_rows=rows, n_columns=n_columns)
+        if library == OURS:
+            # The first run may compile what only large data need, and the compiler's memory is not the fit's.
+            run_script(script)
+        return run_script(script)[0]
+
+    name = f"{subject.name} memory"
+    note = f"added by fit, of X of {n_rows // 1000}k rows"
+    return Probe(name, measure, unit="%", note=note, compare="ratio", limit=limit, repeats=1)

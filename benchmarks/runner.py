@@ -111,7 +111,8 @@ def run_workload(workload: Workload, *, size="full", rounds=7, on_step=None):
     calls = {
         library: functools.partial(workload.call, fitted, data) for library, fitted in estimators.items()
     }
-    seconds = quietly(time_in_turns, calls, rounds=rounds, on_round=lambda *_: _advance(on_step))
+    turns = workload.rounds(rounds)
+    seconds = quietly(time_in_turns, calls, rounds=turns, on_round=lambda *_: _advance(on_step))
     if compile_statistics()[:2] != after[:2]:
         row.problems.append("a kernel was compiled or loaded while the clock ran")
     for library, samples in seconds.items():
@@ -122,18 +123,15 @@ def run_workload(workload: Workload, *, size="full", rounds=7, on_step=None):
 
 
 def _compare_models(row, workload, estimators, data, size):
-    # A model that is not meant to be equal, only as good, is judged at the size that its settings are for.
-    judged = workload.exact or size in ("full", "huge")
     for library, estimator in estimators.items():
         row.scores[library] = workload.score(estimator, data)
         if library == REFERENCE or REFERENCE not in estimators:
             continue
-        gap = workload.gap(estimator, estimators[REFERENCE], data)
+        gap, tolerance, exact = workload.judge(library, estimator, estimators[REFERENCE], data)
         row.gaps[library] = gap
-        if judged and not gap <= workload.tolerance:
-            row.problems.append(
-                f"{library} and {REFERENCE} disagree by {gap:.2g} (allowed {workload.tolerance:g})"
-            )
+        # A model that is not meant to be equal, only as good, is judged at the size that its settings are for.
+        if (exact or size in ("full", "huge")) and not gap <= tolerance:
+            row.problems.append(f"{library} and {REFERENCE} disagree by {gap:.2g} (allowed {tolerance:g})")
 
 
 def run_probe(probe: Probe, *, size="full", rounds=7, on_step=None):
@@ -147,17 +145,25 @@ def run_probe(probe: Probe, *, size="full", rounds=7, on_step=None):
     if probe.compare == "ratio":
         row.ratios = _ratios(row.seconds)
     if probe.limit is not None and OURS in row.seconds:
-        value = row.difference if probe.compare == "difference" else row.median(OURS)
-        if not value <= probe.limit:
-            row.problems.append(f"above its limit of {probe.limit:g} {probe.unit}")
+        _check_limit(row, probe)
     return row
+
+
+def _check_limit(row, probe):
+    value, unit = row.median(OURS), probe.unit
+    if probe.compare == "difference":
+        value = row.difference
+    elif probe.compare == "ratio":
+        value, unit = 1.0 / row.ratios[REFERENCE].median, f"times {REFERENCE}'s"
+    if not value <= probe.limit:
+        row.problems.append(f"above its limit of {probe.limit:g} {unit}")
 
 
 def n_steps(item, rounds):
     """How many times `run` will report a step, for a progress bar (short workloads take more turns)."""
     if isinstance(item, Probe):
         return min(item.repeats, rounds) * len(item.libraries)
-    return len(item.estimators) + rounds
+    return len(item.estimators) + item.rounds(rounds)
 
 
 def _ratios(seconds):

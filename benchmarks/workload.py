@@ -6,6 +6,7 @@ A family's table is a list of these; see ``bench_linear.py``. Nothing here measu
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -96,6 +97,14 @@ def epochs(estimator):
     return int(np.max(estimator.n_iter_))
 
 
+class Verdict(NamedTuple):
+    """How far a model is from scikit-learn's, how far it may be, and whether it is meant to be equal."""
+
+    gap: float
+    tolerance: float
+    exact: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Workload:
     """Data of one shape, the estimators by library, what is timed and how their models are compared.
@@ -119,6 +128,11 @@ class Workload:
     gap, tolerance : callable, float
         ``gap(estimator, reference, data)`` above `tolerance` flags the row: the ratio of unequal models says
         nothing.
+    peer_tolerance : float or None, default=None
+        For peers that fit a model of their own, which `gap` would call wrong: how much worse than scikit-learn's
+        their score may be. None: peers are judged as fastfit is.
+    max_rounds : int or None, default=None
+        The most turns to take, where one turn takes a minute.
     note : str
         Added to the shape, for example ``"float32"``.
     fixed_size : bool, default=False
@@ -135,6 +149,8 @@ class Workload:
     score: Callable = held_out_score
     gap: Callable = score_gap
     tolerance: float = 1e-3
+    peer_tolerance: float | None = None
+    max_rounds: int | None = None
     note: str = ""
     fixed_size: bool = False
 
@@ -152,10 +168,16 @@ class Workload:
         text = f"{_thousands(n_samples)} x {n_features}"
         return f"{text}, {self.note}" if self.note else text
 
-    @property
-    def exact(self):
-        """Whether the models are meant to be equal, not only as good."""
-        return self.gap is not score_shortfall
+    def judge(self, library, estimator, reference, data):
+        """Compare a fitted model with scikit-learn's; the `Verdict`."""
+        if library != OURS and self.peer_tolerance is not None:
+            return Verdict(score_shortfall(estimator, reference, data), self.peer_tolerance, False)
+        gap = self.gap(estimator, reference, data)
+        return Verdict(gap, self.tolerance, self.gap is not score_shortfall)
+
+    def rounds(self, wanted):
+        """Turns to take when `wanted` are asked for."""
+        return wanted if self.max_rounds is None else min(wanted, self.max_rounds)
 
     def make_data(self, size="full"):
         """The data at `size`."""
@@ -177,7 +199,8 @@ class Probe:
     compare : {"ratio", "difference", "none"}
         What the comparison column says.
     limit : float or None
-        The most that fastfit's median (or difference from scikit-learn's) may be; above, the row is flagged.
+        The most that fastfit's median may be (with `compare`, its difference from scikit-learn's, or its multiple of
+        scikit-learn's); above, the row is flagged.
     libraries : tuple of str
         What to measure.
     repeats : int

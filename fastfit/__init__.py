@@ -1,6 +1,6 @@
 """scikit-learn's supervised estimators, with the same names and results, fitted many times faster.
 
-Estimators live in modules named like scikit-learn's (``fastfit.linear_model``) and can be imported from here as well.
+Estimators live in modules named like scikit-learn's (``fastfit.tree``) and can be imported from here as well.
 Nothing is imported before it is asked for, so ``import fastfit`` costs next to nothing.
 """
 
@@ -9,23 +9,41 @@ import importlib
 __version__ = "0.1.0"
 
 _HOME_OF_NAME = {
+    "DecisionTreeClassifier": "fastfit.tree",
+    "DecisionTreeRegressor": "fastfit.tree",
+    "ExtraTreeClassifier": "fastfit.tree",
+    "ExtraTreeRegressor": "fastfit.tree",
+    "ExtraTreesClassifier": "fastfit.ensemble",
+    "ExtraTreesRegressor": "fastfit.ensemble",
     "LinearRegression": "fastfit.linear_model",
+    "RandomForestClassifier": "fastfit.ensemble",
+    "RandomForestRegressor": "fastfit.ensemble",
     "SGDClassifier": "fastfit.linear_model",
     "SGDRegressor": "fastfit.linear_model",
     "config_context": "fastfit.runtime.config",
     "get_config": "fastfit.runtime.config",
     "set_config": "fastfit.runtime.config",
 }
-_MODULES = ("linear_model",)
+_MODULES = ("ensemble", "linear_model", "tree")
 
 __all__ = [
+    "DecisionTreeClassifier",
+    "DecisionTreeRegressor",
+    "ExtraTreeClassifier",
+    "ExtraTreeRegressor",
+    "ExtraTreesClassifier",
+    "ExtraTreesRegressor",
     "LinearRegression",
+    "RandomForestClassifier",
+    "RandomForestRegressor",
     "SGDClassifier",
     "SGDRegressor",
     "config_context",
+    "ensemble",
     "get_config",
     "linear_model",
     "set_config",
+    "tree",
 ]
 
 

@@ -238,8 +238,7 @@ def _set_and_learned(lines):
     from fastfit import demo
 
     left = [
-        (heading, "left")
-        for heading in ("estimator", "hyperparameters, set by you", "parameters, learned by fit")
+        (heading, "left") for heading in ("estimator", "hyperparameters you set", "parameters learned by fit")
     ]
     table = _table(*left)
     seen = set()

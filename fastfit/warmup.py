@@ -15,6 +15,7 @@ from fastfit.runtime.compile import compile_statistics
 __all__ = ["FAMILIES", "Task", "WarmupReport", "run_tasks", "tasks"]
 
 _N_ROWS, _N_COLUMNS = 60, 5
+_N_TREE_ROWS = 3000
 _DTYPES = (np.float64, np.float32)
 
 
@@ -33,12 +34,16 @@ class WarmupReport(NamedTuple):
     seconds: float
 
 
-def _task(estimator, X, y):
+def _task(estimator, X, y, note=""):
     changed = estimator.get_params(deep=False).items() - type(estimator)().get_params(deep=False).items()
     settings = "".join(f", {name}={value!r}" for name, value in sorted(changed))
-    return Task(
-        f"{type(estimator).__name__}{settings}, {X.dtype}", lambda: estimator.fit(X, y).predict(X[:1])
-    )
+    name = f"{type(estimator).__name__}{settings}, {note or X.dtype}"
+
+    def call():
+        estimator.fit(X, y).predict(X[:1])
+        estimator.predict(X)
+
+    return Task(name, call)
 
 
 def _linear():
@@ -59,7 +64,58 @@ def _linear():
             yield _task(SGDClassifier(max_iter=5, **settings), X, classes)
 
 
-FAMILIES = {"linear": _linear}
+def _tables():
+    """Data for trees, which take float32 whatever they are given: X, classes and numbers."""
+    rng = np.random.default_rng(0)
+    # As many rows as a prediction needs to be made for many rows at a time.
+    X = rng.standard_normal((_N_TREE_ROWS, _N_COLUMNS)).astype(np.float32)
+    noisy = X[:, 0] + rng.standard_normal(_N_TREE_ROWS)
+    return X, np.searchsorted([-1.0, 0.0, 1.0], noisy), noisy
+
+
+def _tree():
+    """Both splitters, both orders of growth, and what most people ask for."""
+    from fastfit.tree import (
+        DecisionTreeClassifier,
+        DecisionTreeRegressor,
+        ExtraTreeClassifier,
+        ExtraTreeRegressor,
+    )
+
+    X, classes, numbers = _tables()
+    holes = np.where(X > 2.0, np.nan, X)
+    for settings in ({}, {"max_features": "sqrt"}, {"max_leaf_nodes": 9}, {"criterion": "entropy"}):
+        yield _task(DecisionTreeClassifier(**settings), X, classes // 2, "two classes")
+        yield _task(DecisionTreeClassifier(**settings), X, classes, "more classes")
+    yield _task(DecisionTreeClassifier(class_weight="balanced"), X, classes, "more classes")
+    yield _task(DecisionTreeClassifier(), holes, classes // 2, "missing values")
+    for settings in ({}, {"max_features": 0.5}, {"max_leaf_nodes": 9}):
+        yield _task(DecisionTreeRegressor(**settings), X, numbers, "numbers")
+    yield _task(DecisionTreeRegressor(), holes, numbers, "missing values")
+    yield _task(ExtraTreeClassifier(), X, classes // 2, "two classes")
+    yield _task(ExtraTreeClassifier(), X, classes, "more classes")
+    yield _task(ExtraTreeRegressor(), X, numbers, "numbers")
+
+
+def _forest():
+    """What `_tree` has, as forests of few trees."""
+    from fastfit.ensemble import (
+        ExtraTreesClassifier,
+        ExtraTreesRegressor,
+        RandomForestClassifier,
+        RandomForestRegressor,
+    )
+
+    X, classes, numbers = _tables()
+    for forest in (RandomForestClassifier, ExtraTreesClassifier):
+        yield _task(forest(n_estimators=2), X, classes // 2, "two classes")
+        yield _task(forest(n_estimators=2), X, classes, "more classes")
+    yield _task(RandomForestClassifier(n_estimators=2, class_weight="balanced"), X, classes, "more classes")
+    for forest in (RandomForestRegressor, ExtraTreesRegressor):
+        yield _task(forest(n_estimators=2), X, numbers, "numbers")
+
+
+FAMILIES = {"linear": _linear, "tree": _tree, "forest": _forest}
 
 
 def tasks(families=()):

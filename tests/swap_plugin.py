@@ -74,11 +74,17 @@ class Swap(NamedTuple):
 
 
 class FitKey(NamedTuple):
-    """What is counted about a fit: the swapped class, the kind of X, and the engine that did it."""
+    """What is counted about a fit: the swapped class, whether it may fall back, and the engine that did it."""
 
     name: str
-    is_sparse: bool
+    may_fall_back: bool
     engine: str | None
+
+
+def may_fall_back(estimator, X):
+    """Tell whether scikit-learn may do the fit: for sparse X, and for objects of its criteria and splitters."""
+    named = (getattr(estimator, name, "") for name in ("criterion", "splitter"))
+    return scipy.sparse.issparse(X) or not all(isinstance(value, str) for value in named)
 
 
 @contextlib.contextmanager
@@ -98,7 +104,7 @@ def fits_counted(swaps, counts):
         @functools.wraps(method)
         def fit(self, X, *args, **kwargs):
             fitted = method(self, X, *args, **kwargs)
-            counts[FitKey(name, scipy.sparse.issparse(X), getattr(self, "fit_engine_", None))] += 1
+            counts[FitKey(name, may_fall_back(self, X), getattr(self, "fit_engine_", None))] += 1
             return fitted
 
         return fit

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_without_a_command_the_commands_are_listed(capsys):
         (["--fast"], "unrecognized arguments: --fast"),
         (["demo", "--rows", "many"], "must be an integer of at least 1000, got 'many'"),
         (["demo", "--rows", "-5"], "must be an integer of at least 1000, got '-5'"),
-        (["warmup", "nonsense"], "unknown family 'nonsense'; there are: linear"),
+        (["warmup", "nonsense"], "unknown family 'nonsense'; there are: linear, tree, forest"),
         (["cache", "--clean"], "unrecognized arguments: --clean"),
         (["info", "extra"], "unrecognized arguments: extra"),
     ],
@@ -183,14 +184,18 @@ def test_demo_in_a_pipe(small_demo, monkeypatch, capsys):
     assert max(map(len, output.splitlines())) <= 80
     assert re.search(r"^Compiling, before the fits: ", output, re.MULTILINE)
     number, duration = r" +-?\d\.\d{4}", r" +\d[\d.]* (?:s|ms|µs)"
-    for name in ("LinearRegression", "SGDRegressor", "SGDClassifier"):
+    linear = ("LinearRegression", "SGDRegressor", "SGDClassifier")
+    trees = ("DecisionTreeClassifier", "DecisionTreeRegressor", "RandomForestClassifier")
+    for name in linear + trees:
         assert re.search(rf"^  {name}{number * 2} +\S+{duration * 2} +[\d.]+x$", output, re.MULTILINE), output
     for word in (
-        "hyperparameters, set by you",
-        "parameters, learned by fit",
+        "hyperparameters you set",
+        "parameters learned by fit",
         "random_state = 0",
         "coef_",
         "n_iter_",
+        "tree_ (31 nodes, depth 8)",
+        "estimators_ (100 of",
     ):
         assert word in output
 
@@ -202,6 +207,34 @@ def test_demo_scores_agree_with_scikit_learn():
     assert line.scores[0] == pytest.approx(line.scores[1], abs=1e-12)
     assert min(line.seconds) > 0
     assert isinstance(line.speed_up, Ratio)
+
+
+@pytest.mark.parametrize(("longest", "n_fits"), [(0.0, 1), (60.0, 4)])
+def test_a_long_fit_is_timed_once(monkeypatch, longest, n_fits):
+    fitted = []
+
+    class Counter:
+        def fit(self, X, y):
+            fitted.append(self)
+            return self
+
+        def score(self, X, y):
+            time.sleep(0.001)
+            return 1.0
+
+    monkeypatch.setattr(demo, "_LONG_FIT", longest)
+    monkeypatch.setattr(
+        demo,
+        "time_in_turns",
+        lambda calls, rounds, **options: {
+            name: [call() and 1.0 for _ in range(rounds)] for name, call in calls.items()
+        },
+    )
+    monkeypatch.setattr(demo.Case, "build", lambda self, package: Counter())
+    X, y = np.zeros((10, 2)), np.zeros(10)
+    line = demo.compare(demo.CASES[0], demo.Split("data", X, y, X, y), rounds=3)
+    assert len(fitted) == 2 * n_fits
+    assert line.scores == (1.0, 1.0)
 
 
 def test_demo_tables_name_data_and_estimators_that_exist():

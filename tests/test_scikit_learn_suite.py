@@ -10,9 +10,25 @@ import pytest
 
 from tests.swap_plugin import DESELECTED
 
+TREES = [
+    "tree.DecisionTreeClassifier",
+    "tree.DecisionTreeRegressor",
+    "tree.ExtraTreeClassifier",
+    "tree.ExtraTreeRegressor",
+]
+FORESTS = [
+    "ensemble.ExtraTreesClassifier",
+    "ensemble.ExtraTreesRegressor",
+    "ensemble.RandomForestClassifier",
+    "ensemble.RandomForestRegressor",
+]
 SWAPPED = {
     "sklearn.linear_model.tests.test_sgd": ["linear_model.SGDClassifier", "linear_model.SGDRegressor"],
     "sklearn.linear_model.tests.test_base": ["linear_model.LinearRegression"],
+    "sklearn.tree.tests.test_tree": TREES,
+    "sklearn.tree.tests.test_monotonic_tree": [*TREES, *FORESTS],
+    "sklearn.tree.tests.test_export": TREES[:2],
+    "sklearn.ensemble.tests.test_forest": FORESTS,
 }
 
 
@@ -28,12 +44,12 @@ def all_modules(test):
 
 
 @all_modules
-def test_every_dense_fit_was_made_by_fastfit(swapped_module):
+def test_every_fit_that_is_covered_was_made_by_fastfit(swapped_module):
     if swapped_module.n_tests_run < len(swapped_module.collect()):
         pytest.skip("only some of the module's tests were selected, so its fits cannot be judged")
-    dense_fits = {key: n for key, n in swapped_module.fit_counts.items() if not key.is_sparse}
-    assert {key.name for key in dense_fits} == {swap.name for swap in swapped_module.swaps}
-    assert {key.engine for key in dense_fits} == {"fastfit"}, dense_fits
+    covered = {key: n for key, n in swapped_module.fit_counts.items() if not key.may_fall_back}
+    assert {key.name for key in covered} == {swap.name for swap in swapped_module.swaps}
+    assert {key.engine for key in covered} == {"fastfit"}, covered
 
 
 @all_modules

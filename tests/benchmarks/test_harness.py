@@ -178,6 +178,28 @@ def test_as_good_is_judged_at_the_real_size_only():
     assert len(run(workload, size="full", rounds=1).problems) == 1
 
 
+def test_a_peer_with_a_model_of_its_own_is_judged_by_its_score():
+    def worse():
+        return Dummy(coefficient=0.9)
+
+    options = {"gap": coefficient_gap, "peers": {"peer": worse}}
+    strict = run(dummy_workload(Dummy(), Dummy(), **options), rounds=1)
+    assert strict.problems == ["peer and scikit-learn disagree by 0.1 (allowed 0.001)"]
+    assert run(dummy_workload(Dummy(), Dummy(), peer_tolerance=0.2, **options), rounds=1).problems == []
+    far = run(dummy_workload(Dummy(), Dummy(), peer_tolerance=0.05, **options), rounds=1)
+    assert far.problems == ["peer and scikit-learn disagree by 0.1 (allowed 0.05)"]
+    ours = run(
+        dummy_workload(Dummy(coefficient=0.9), Dummy(), peer_tolerance=0.2, gap=coefficient_gap), rounds=1
+    )
+    assert ours.problems == ["fastfit and scikit-learn disagree by 0.1 (allowed 0.001)"]
+
+
+def test_a_long_workload_takes_few_turns():
+    workload = dummy_workload(Dummy(0.3), Dummy(0.3), max_rounds=2)
+    assert len(run(workload, rounds=7).seconds["fastfit"]) == 2
+    assert len(run(workload, rounds=1).seconds["fastfit"]) == 1
+
+
 def test_a_better_score_is_no_shortfall():
     row = run(dummy_workload(Dummy(coefficient=1.1), Dummy(coefficient=1.0), gap=score_shortfall), rounds=1)
     assert row.problems == []
@@ -216,6 +238,20 @@ def test_probe_takes_libraries_in_turns_and_checks_its_limit():
     assert row.difference == 2.0
     assert row.problems == ["above its limit of 1.5 s"]
     assert "+2.00 s" in rendered([row])
+
+
+@pytest.mark.parametrize(
+    ("ours", "problems"), [(2.0, []), (2.5, ["above its limit of 2 times scikit-learn's"])]
+)
+def test_limit_of_a_compared_probe_is_a_multiple(ours, problems):
+    probe = Probe(
+        "probe",
+        lambda library, size: {"fastfit": ours}.get(library, 1.0),
+        unit="%",
+        compare="ratio",
+        limit=2.0,
+    )
+    assert run(probe, rounds=1).problems == problems
 
 
 def test_terminal_table_fits_80_columns():

@@ -1,0 +1,199 @@
+"""Extremely randomized trees for regression."""
+
+from sklearn import ensemble as sklearn_ensemble
+
+from fastfit.ensemble.forest_fitting import ForestFitting
+from fastfit.ensemble.forest_prediction import RegressorPrediction
+from fastfit.tree import ExtraTreeRegressor
+
+
+class ExtraTreesRegressor(RegressorPrediction, ForestFitting, sklearn_ensemble.ExtraTreesRegressor):
+    """A forest of extremely randomized trees for regression.
+
+    Trees are grown which draw one threshold for each feature that they look at, and take the best of these splits;
+    their predictions are averaged [1]_. Takes the place of :class:`sklearn.ensemble.ExtraTreesRegressor`:
+    with the arguments that both have and the same ``random_state``, ``estimators_`` are the same trees, node for node.
+
+    The trees are grown side by side on the threads of fastfit's budget.
+
+    Parameters
+    ----------
+    n_estimators : int, default=100
+        Number of trees.
+
+    criterion : {"squared_error", "absolute_error", "poisson"}, default="squared_error"
+        What splits are to lower: the variance around the mean, the absolute deviation from the median, which leaves
+        then predict, or the Poisson deviance from the mean. "friedman_mse" is deprecated, and the variance.
+
+    max_depth : int or None, default=None
+        Largest depth of a tree. None: nodes are split until they are pure or `min_samples_split` ends it.
+
+    min_samples_split : int or float, default=2
+        Fewest samples of a node that may be split. A float is a share of the training samples, rounded up.
+
+    min_samples_leaf : int or float, default=1
+        Fewest samples on either side of a split. A float is a share of the training samples, rounded up.
+
+    min_weight_fraction_leaf : float, default=0.0
+        Least weight of a leaf, as a share of the total weight of the tree's samples, in [0, 0.5].
+
+    max_features : {"sqrt", "log2", None}, int or float, default=1.0
+        Number of features drawn anew for every node, each with one threshold: a float as a share of
+        them, an int as it is, the square root or the binary logarithm of their number, all of them for None; at
+        least 1. If no split is found among them, the draw goes on until there is one.
+
+    max_leaf_nodes : int or None, default=None
+        Largest number of leaves. A tree with this bound grows at the node that improves the impurity most.
+
+    min_impurity_decrease : float, default=0.0
+        Least decrease of impurity, weighted with the share of the samples at the node, that a split must bring.
+
+    bootstrap : bool, default=False
+        Whether each tree sees a bootstrap sample. If False, every tree sees all samples.
+
+    oob_score : bool or callable, default=False
+        Whether to score the forest on out-of-bag samples: each sample is predicted by the trees that did not see it.
+        True stands for R²; a callable is called as ``metric(y_true, y_pred)``. Needs ``bootstrap=True``.
+
+    n_jobs : int or None, default=None
+        Number of threads for `fit` and the predictions, within the budget of the process; None and -1 take the whole
+        budget (scikit-learn's None takes one), but only as many as the data are worth. The result has the same bits
+        for any number of threads.
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the draws of features and thresholds, and the bootstrap samples. The same seed gives scikit-learn's
+        forest.
+
+    verbose : int, default=0
+        From 1 on, the time that fits and predictions take is printed; from 2 on, every tree is announced as well.
+
+    warm_start : bool, default=False
+        Whether `fit` keeps the trees there are and adds the missing ones up to `n_estimators`.
+
+    ccp_alpha : float, default=0.0
+        Complexity parameter of minimal cost-complexity pruning, which each tree undergoes if this is above 0.
+
+    max_samples : int, float or None, default=None
+        Size of a bootstrap sample: an int as it is, a float as a factor of the number of samples, or of their total
+        weight where there are weights. None draws as many as there are samples.
+
+    monotonic_cst : array-like of int of shape (n_features,) or None, default=None
+        1 where the prediction must not fall with the feature, -1 where it must not rise, 0 where it is free. For one
+        output.
+
+    Attributes
+    ----------
+    estimator_ : ExtraTreeRegressor
+        Template of the trees.
+
+    estimators_ : list of ExtraTreeRegressor
+        The trees, which are :class:`fastfit.tree.ExtraTreeRegressor` and so scikit-learn's as well.
+
+    n_features_in_ : int
+        Number of features seen during :term:`fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if X had names that are all strings.
+
+    n_outputs_ : int
+        Number of outputs.
+
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of each feature in the decrease of impurity, averaged over the trees.
+
+    oob_score_ : float
+        Score on out-of-bag samples. Only with `oob_score`.
+
+    oob_prediction_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Out-of-bag predictions of the training samples; zero for one which every tree has seen. Only with `oob_score`.
+
+    estimators_samples_ : list of ndarray
+        Row indices of each tree's bootstrap sample, drawn again when asked for.
+
+    fit_engine_ : {"fastfit", "scikit-learn"}
+        Which implementation fitted this estimator.
+
+    See Also
+    --------
+    RandomForestRegressor : Forest of trees with the best thresholds.
+    ExtraTreesClassifier : The same for classification.
+    fastfit.tree.ExtraTreeRegressor : A single tree.
+
+    Raises
+    ------
+    ValueError
+        From ``fit``, for bad input, as in scikit-learn. An estimator whose fit failed keeps its former fit.
+
+    Notes
+    -----
+    fastfit's kernels do not cover, and scikit-learn's implementation fits (see :func:`fastfit.set_config`):
+
+    - sparse X;
+    - a criterion that is an object instead of a name;
+    - an `estimator` that was replaced by one which is not fastfit's.
+
+    `n_jobs` then means what it means in scikit-learn.
+
+    Predictions walk through a packed copy of the trees, made at the first prediction and anew when there are other
+    trees. What is changed inside of a tree after that is seen once `estimators_` is set, if only to
+    ``list(forest.estimators_)``.
+
+    References
+    ----------
+    .. [1] P. Geurts, D. Ernst and L. Wehenkel, "Extremely randomized trees", Machine Learning 63(1), 2006.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from fastfit.ensemble import ExtraTreesRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = ExtraTreesRegressor(n_estimators=20, random_state=0).fit(X, y)
+    >>> model.predict(X[:2]).shape
+    (2,)
+    >>> model.score(X, y) > 0.9, model.fit_engine_
+    (True, 'fastfit')
+    """
+
+    def __init__(
+        self,
+        n_estimators=100,
+        *,
+        criterion="squared_error",
+        max_depth=None,
+        min_samples_split=2,
+        min_samples_leaf=1,
+        min_weight_fraction_leaf=0.0,
+        max_features=1.0,
+        max_leaf_nodes=None,
+        min_impurity_decrease=0.0,
+        bootstrap=False,
+        oob_score=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+        warm_start=False,
+        ccp_alpha=0.0,
+        max_samples=None,
+        monotonic_cst=None,
+    ):
+        super().__init__(
+            n_estimators=n_estimators,
+            criterion=criterion,
+            max_depth=max_depth,
+            min_samples_split=min_samples_split,
+            min_samples_leaf=min_samples_leaf,
+            min_weight_fraction_leaf=min_weight_fraction_leaf,
+            max_features=max_features,
+            max_leaf_nodes=max_leaf_nodes,
+            min_impurity_decrease=min_impurity_decrease,
+            bootstrap=bootstrap,
+            oob_score=oob_score,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            verbose=verbose,
+            warm_start=warm_start,
+            ccp_alpha=ccp_alpha,
+            max_samples=max_samples,
+            monotonic_cst=monotonic_cst,
+        )
+        self.estimator = ExtraTreeRegressor()

@@ -1,0 +1,323 @@
+"""What the four forests share in ``fit``: scikit-learn's checks and draws around trees grown by fastfit."""
+
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn import get_config
+from sklearn.base import is_classifier
+from sklearn.ensemble._bootstrap import _get_n_samples_bootstrap
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fastfit import tree as fastfit_tree
+from fastfit.ensemble.bootstrap import BalancedSubsample, BootstrapDraws
+from fastfit.ensemble.caller import stacklevel_of_caller
+from fastfit.ensemble.progress import Progress
+from fastfit.fallback import note_fallback
+from fastfit.former_fit import keep_former_fit
+from fastfit.parameters import ValidatesChangedParameters
+from fastfit.runtime.threads import map_threads, thread_budget, threads_for
+from fastfit.tree.class_labels import encode_labels
+from fastfit.tree.tree_fitting import grow_into
+
+MAX_SEED = np.iinfo(np.int32).max
+
+OUT_OF_BAG_ATTRIBUTES = ("oob_score_", "oob_decision_function_", "oob_prediction_")
+
+# Nanoseconds, roughly, that one sample takes on one level of a tree for each feature that is looked at.
+WORK_PER_VALUE = 5.0
+# What Python does for each tree holds the GIL, and takes about as long. Trees that are not clearly more work than that
+# are grown one after the other.
+WORK_OF_SMALL_TREE = 300_000
+
+
+class Growth(NamedTuple):
+    """What the trees of one fit share."""
+
+    template: object  # a tree with the hyperparameters
+    data: object  # fastfit.training.tree_growth.TreeData
+    target: object  # fastfit.training.tree_growth.Target
+    weight_of: Callable  # from a tree's seed to the weights of its samples, or None
+    n_threads: int
+
+
+class ForestFitting(ValidatesChangedParameters):
+    """Mixin before scikit-learn's class: the same forest, tree by tree, grown by fastfit's kernels."""
+
+    def fit(self, X, y, sample_weight=None):
+        """Grow the forest.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data, converted to float32. NaN stands for a missing value; each split decides on which side
+            those go. Sparse X is fitted by scikit-learn.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Classes (labels or strings) or target values.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each sample. With ``bootstrap=True`` these, multiplied by the weights of the classes, are what
+            the probability of being drawn is proportional to; otherwise they count in the impurities and values.
+
+        Returns
+        -------
+        self : object
+            The fitted forest.
+        """
+        if not get_config()["skip_parameter_validation"]:
+            self._validate_params()
+        with keep_former_fit(self):
+            return self._fit(X, y, sample_weight)
+
+    @property
+    def feature_importances_(self):
+        """Share of each feature in the decrease of impurity, averaged over the trees: shape (n_features,).
+
+        The shares sum to 1, unless no tree has a split, when all are zero. High shares of features with many
+        different values are often an artefact; :func:`sklearn.inspection.permutation_importance` has none of that.
+        """
+        check_is_fitted(self)
+        trees = [estimator.tree_ for estimator in self.estimators_]
+        grown = [tree for tree in trees if tree.node_count > 1]
+        if not grown:
+            return np.zeros(self.n_features_in_, dtype=np.float64)
+        n_threads = threads_for(10.0 * sum(tree.node_count for tree in grown), self.n_jobs)
+        of_trees = map_threads(lambda tree: tree.compute_feature_importances(), grown, n_threads)
+        importances = np.mean(of_trees, axis=0, dtype=np.float64)
+        return importances / np.sum(importances)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # What only fastfit does, it does for dense X.
+        tags.input_tags.sparse = getattr(self, "splitter", "best") == "best"
+        return tags
+
+    def _fit(self, X, y, sample_weight):
+        if sp.issparse(y):
+            raise ValueError("sparse multilabel-indicator for y is not supported.")
+        reason = self._uncovered(X)
+        if reason is not None:
+            return self._fall_back(reason, X, y, sample_weight)
+        given = X, y, sample_weight
+        X, y = validate_data(
+            self, X, y, multi_output=True, accept_sparse="csc", dtype=np.float32, ensure_all_finite=False
+        )
+        if sp.issparse(X):  # a data frame of sparse columns
+            return self._fall_back("sparse X", *given)
+        criterion_only = type(self.estimator)(criterion=self.criterion)
+        missing_mask = criterion_only._compute_missing_values_in_feature_mask(
+            X, estimator_name=type(self).__name__
+        )
+        if not (X.flags.c_contiguous or X.flags.f_contiguous):
+            X = np.ascontiguousarray(X)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        y, class_weight = self._prepare_target(y, sample_weight)
+        self._sample_weight = _product(sample_weight, class_weight)
+        self._prepare_bootstrap(X)
+        self._validate_estimator()
+        if self.oob_score and not self.bootstrap:
+            raise ValueError("Out of bag estimation only available if bootstrap=True")
+
+        seeds = self._seeds_of_new_trees()
+        if seeds:
+            growth = self._prepare_growth(X, y, missing_mask, len(seeds))
+            if not self.oob_score:
+                del X  # the float32 copy has done its duty
+            self._add_trees(seeds, growth)
+        if self.oob_score and (seeds or not hasattr(self, "oob_score_")):
+            self._score_out_of_bag(X, y)
+        if "classes_" in self.__dict__ and self.n_outputs_ == 1:
+            self.n_classes_ = self.n_classes_[0]
+            self.classes_ = self.classes_[0]
+        return self
+
+    def _uncovered(self, X):
+        """Return what the kernels do not cover in these data or this setting, or None."""
+        if sp.issparse(X):
+            return "sparse X"
+        if not isinstance(self.criterion, str):
+            return "a criterion object"
+        if type(self.estimator) not in map(vars(fastfit_tree).get, fastfit_tree.__all__):
+            return "trees that are not fastfit's"
+        return None
+
+    def _fall_back(self, reason, X, y, sample_weight):
+        splitter = getattr(self, "splitter", "best")
+        if splitter != "best":
+            raise ValueError(f"splitter={splitter!r} does not work with {reason}; use splitter='best'.")
+        note_fallback(self, reason)
+        if self.warm_start and "estimators_" in self.__dict__:
+            # scikit-learn appends to this list, and it has to be the former one again if that fails.
+            self.estimators_ = list(self.estimators_)
+        super().fit(X, y, sample_weight)
+        self.fit_engine_ = "scikit-learn"
+        return self
+
+    def _prepare_target(self, y, sample_weight):
+        """Return y as (n_samples, n_outputs) float64, classes as their positions, and the weights by class."""
+        y = np.atleast_1d(y)
+        if y.ndim == 2 and y.shape[1] == 1:
+            warnings.warn(
+                "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
+                "(n_samples,), for example using ravel().",
+                DataConversionWarning,
+                stacklevel=stacklevel_of_caller(),
+            )
+        if y.ndim == 1:
+            y = y.reshape(-1, 1)
+        if self.criterion == "poisson":
+            if np.any(y < 0):
+                raise ValueError(
+                    "Some value(s) of y are negative which is not allowed for Poisson regression."
+                )
+            if np.sum(y) <= 0:
+                raise ValueError(
+                    "Sum of y is not strictly positive which is necessary for Poisson regression."
+                )
+        self._n_samples, self.n_outputs_ = y.shape
+        y, class_weight = self._validate_y_class_weight(y, sample_weight)
+        return np.ascontiguousarray(y, dtype=np.float64), class_weight
+
+    def _prepare_bootstrap(self, X):
+        if not self.bootstrap and self.max_samples is not None:
+            raise ValueError(
+                "`max_sample` cannot be set if `bootstrap=False`. Either switch to `bootstrap=True` or set "
+                "`max_sample=None`."
+            )
+        self._n_samples_bootstrap = None
+        if self.bootstrap:
+            self._n_samples_bootstrap = _get_n_samples_bootstrap(
+                X.shape[0], self.max_samples, self._sample_weight
+            )
+
+    def _draws(self):
+        return BootstrapDraws(self._n_samples, self._n_samples_bootstrap, self._sample_weight)
+
+    def _kept_trees(self):
+        return self.estimators_ if self.warm_start and "estimators_" in self.__dict__ else []
+
+    def _seeds_of_new_trees(self):
+        """Return the ``random_state`` of each tree that is to be grown."""
+        random_state = check_random_state(self.random_state)
+        n_kept = len(self._kept_trees())
+        if self.n_estimators < n_kept:
+            raise ValueError(
+                f"n_estimators={self.n_estimators} must be larger or equal to len(estimators_)={n_kept} when "
+                "warm_start==True"
+            )
+        if self.n_estimators == n_kept:
+            warnings.warn(
+                "Warm-start fitting without increasing n_estimators does not fit new trees.",
+                stacklevel=stacklevel_of_caller(),
+            )
+            return []
+        # The seeds of the trees that are there already are drawn and dropped, as if all were grown at once.
+        return random_state.randint(MAX_SEED, size=self.n_estimators)[n_kept:].tolist()
+
+    def _prepare_growth(self, X, y, missing_mask, n_trees):
+        """Return what the trees share."""
+        # Kernels, and Numba with them, are loaded when they are needed.
+        from fastfit.training.tree_growth import Target, prepare_tree_data
+
+        n_classes = np.array(self.n_classes_, dtype=np.intp) if is_classifier(self) else None
+        n_threads = self._n_threads(X.shape)
+        template = self._make_estimator(append=False)
+        data = prepare_tree_data(
+            X,
+            missing_mask,
+            n_threads=n_threads,
+            splitter=template.splitter,
+            max_bins=getattr(self, "max_bins", 255),
+            is_shared=n_trees > 1,
+        )
+        return Growth(template, data, Target(y, n_classes), self._tree_weights(X, y), n_threads)
+
+    def _add_trees(self, seeds, growth):
+        trees = [unfitted_tree(growth.template, seed) for seed in seeds]
+        n_side_by_side = min(growth.n_threads, len(trees))
+        n_threads = growth.n_threads // n_side_by_side
+        progress = Progress(self, len(trees))
+
+        def grow(position):
+            progress.announce(position)
+            weight = growth.weight_of(seeds[position])
+            grow_into(trees[position], growth.data, growth.target, weight, n_threads=n_threads)
+
+        map_threads(grow, range(len(trees)), n_side_by_side)
+        progress.finish()
+        self.estimators_ = [*self._kept_trees(), *trees]
+        for name in OUT_OF_BAG_ATTRIBUTES:
+            self.__dict__.pop(name, None)
+        self.fit_engine_ = "fastfit"
+
+    def _tree_weights(self, X, y):
+        """Return the function from a tree's seed to the weights of its samples."""
+        if not self.bootstrap:
+            weight = self._sample_weight
+            if weight is not None:
+                weight = _check_sample_weight(weight, X, dtype=np.float64)
+            return lambda seed: weight
+        draws = self._draws()
+        if getattr(self, "class_weight", None) != "balanced_subsample":
+            return lambda seed: draws.counts(seed).astype(np.float64)
+        balanced = BalancedSubsample(y)
+        return lambda seed: balanced.weights(draws.counts(seed))
+
+    def _n_threads(self, shape):
+        """Return the number of threads that data of this shape are worth."""
+        n_samples, n_features = shape
+        n_levels = np.log2(n_samples + 1.0)
+        if self.max_depth is not None:
+            n_levels = min(n_levels, self.max_depth)
+        n_looked_at = {None: n_features, "sqrt": n_features**0.5, "log2": np.log2(n_features + 1.0)}.get(
+            self.max_features, n_features
+        )
+        work = WORK_PER_VALUE * n_samples * n_levels * n_looked_at
+        return thread_budget(self.n_jobs) if work > WORK_OF_SMALL_TREE else threads_for(0.0, self.n_jobs)
+
+    def _validate_y_class_weight(self, y, sample_weight):
+        """Return y as positions of classes, and the weights by class that belong to the samples, or None.
+
+        scikit-learn sorts y several times to find the classes.
+        """
+        if not is_classifier(self) or self.class_weight is not None:
+            return super()._validate_y_class_weight(y, sample_weight)
+        self.classes_, codes = encode_labels(y)
+        self.n_classes_ = [len(classes) for classes in self.classes_]
+        return codes, None
+
+    def _score_out_of_bag(self, X, y):
+        kind = type_of_target(y)
+        if kind == "unknown" or (is_classifier(self) and kind == "multiclass-multioutput"):
+            raise ValueError(
+                f"The type of target cannot be used to compute OOB estimates. Got {kind} while only the following are "
+                "supported: continuous, continuous-multioutput, binary, multiclass, multilabel-indicator."
+            )
+        if callable(self.oob_score):
+            self._set_oob_score_and_attributes(X, y, scoring_function=self.oob_score)
+        else:
+            self._set_oob_score_and_attributes(X, y)
+
+
+def unfitted_tree(template, seed):
+    """Return a tree like the template, with its own seed: what scikit-learn's ``_make_estimator`` would return.
+
+    That clones and sets the parameters one by one, which takes as long as growing a small tree.
+    """
+    tree = object.__new__(type(template))
+    tree.__dict__.update(template.__dict__, random_state=seed)
+    return tree
+
+
+def _product(first, second):
+    """Return the product of two weights, where None stands for ones."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first * second
