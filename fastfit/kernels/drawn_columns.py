@@ -11,7 +11,7 @@ import numpy as np
 
 from fastfit.kernels.feature_draw import DrawState, make_try_features
 from fastfit.kernels.node_sort import sort_keys
-from fastfit.kernels.presorted_columns import FEATURE_THRESHOLD, NEW_VALUE, EntryLayout
+from fastfit.kernels.presorted_columns import FEATURE_THRESHOLD, NEARLY_EQUAL, NEW_VALUE, EntryLayout
 from fastfit.kernels.tree_node import (
     END,
     FEATURE,
@@ -28,6 +28,7 @@ from fastfit.kernels.tree_node import (
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
 from fastfit.runtime.simd_integers import (
+    add_uint32,
     count_lanes,
     differs,
     field,
@@ -136,7 +137,7 @@ def _gather_keys(codes, samples, start, end, payload_bits, payload_mask, keys):
 
 
 @jit(internal=True)
-def _write_entries(keys, n, payload_bits, payload_mask, entries, start):
+def _write_entries(keys, n, payload_bits, payload_mask, flag, entries, start):
     """Write sorted keys as entries of a column."""
     former = ALL_BITS
     for i in range(0, n, np.int64(lanes(np.uint32))):
@@ -144,7 +145,8 @@ def _write_entries(keys, n, payload_bits, payload_mask, entries, start):
         code = field(key, payload_bits, ALL_BITS)
         is_new = differs(code, shift_in(former, code))
         former = last_lane(code)
-        store_uint32(entries, start + i, set_bits(field(key, np.uint32(0), payload_mask), is_new, NEW_VALUE))
+        payload = add_uint32(field(key, np.uint32(0), payload_mask), flag)
+        store_uint32(entries, start + i, set_bits(payload, is_new, NEW_VALUE))
 
 
 @jit(internal=True)
@@ -209,7 +211,9 @@ def make_drawn_engine(begin_node, scan, measure_children, take_children):
             first = _value_at(problem, work, node, feature, start)
             if _value_at(problem, work, node, feature, end - 1) <= first + FEATURE_THRESHOLD:
                 return True
-        _write_entries(keys, end - start, payload_bits, payload_mask, work.entries, start)
+        # Whether two values are nearly equal is not known before both are looked up.
+        flag = NEARLY_EQUAL if problem.is_close[feature] else np.uint32(0)
+        _write_entries(keys, end - start, payload_bits, payload_mask, flag, work.entries, start)
         work.best_position[0, feature] = end
         scan(problem, work, node, work.limits, feature, work.entries)
         if work.best_proxy[0, feature] > node.floats[PROXY]:

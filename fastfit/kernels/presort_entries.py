@@ -13,6 +13,9 @@ from fastfit.runtime.team import stop_requested, take_next
 
 NEW_VALUE = np.uint32(0x80000000)
 NOT_NEW = np.uint32(0x7FFFFFFF)
+# Says that the value differs from the next lower one of the whole column by no more than the threshold of equality.
+NEARLY_EQUAL = np.uint32(0x40000000)
+ROW_BITS = np.uint32(0x3FFFFFFF)
 # What stands for a row without weight among the payloads.
 LEFT_OUT = np.uint32(0xFFFFFFFF)
 FEATURE_THRESHOLD = np.float32(1e-7)
@@ -25,14 +28,17 @@ def _write_rows(words, values, rows_out):
     former = np.float32(-np.inf)
     has_ties = False
     is_close = False
+    nearly_equal = np.uint32(0)
     for i in range(len(words)):
         key = words[i] >> HALF
         row = np.uint32(words[i])
         is_new = key != former_key or i == 0
         value = values[row]
         has_ties |= not is_new
-        is_close |= is_new and i > 0 and value <= former + FEATURE_THRESHOLD
-        rows_out[i] = row | (NEW_VALUE if is_new else np.uint32(0))
+        if is_new:
+            nearly_equal = NEARLY_EQUAL if i > 0 and value <= former + FEATURE_THRESHOLD else np.uint32(0)
+            is_close |= nearly_equal != 0
+        rows_out[i] = row | nearly_equal | (NEW_VALUE if is_new else np.uint32(0))
         former_key = key
         former = value
     return has_ties, is_close
@@ -70,19 +76,19 @@ def _bin_column(values, rows, n_samples, n_bins, cuts_out, bins_out):
     A bin ends with the value that fills its share of the samples; if there are no more values than bins, each has one.
     """
     n_present = n_samples
-    while n_present > 0 and np.isnan(values[rows[n_present - 1] & NOT_NEW]):
+    while n_present > 0 and np.isnan(values[rows[n_present - 1] & ROW_BITS]):
         n_present -= 1
-        bins_out[rows[n_present] & NOT_NEW] = np.nan
+        bins_out[rows[n_present] & ROW_BITS] = np.nan
     n_values = 0
     for i in range(n_present):
         n_values += np.int64(rows[i] >> np.uint32(31))
     bin_idx = 0
     for i in range(n_present):
-        row = rows[i] & NOT_NEW
+        row = rows[i] & ROW_BITS
         is_full = n_values <= n_bins or i * n_bins >= (bin_idx + 1) * n_present
         begins = rows[i] & NEW_VALUE != 0 and is_full and i > 0
         if begins:
-            below = np.float64(values[rows[i - 1] & NOT_NEW])
+            below = np.float64(values[rows[i - 1] & ROW_BITS])
             cuts_out[bin_idx] = below / 2.0 + np.float64(values[row]) / 2.0
             bin_idx += 1
         bins_out[row] = bin_idx
@@ -126,7 +132,7 @@ def fill_columns(
         is_new = np.uint32(0)
         for i in range(n_samples):
             entry = element(source, i)
-            payload = payloads[entry & NOT_NEW]
+            payload = payloads[entry & ROW_BITS]
             is_new |= entry & NEW_VALUE
             if payload != LEFT_OUT:
                 target[n_kept] = (entry & NOT_NEW) | payload | is_new

@@ -3,12 +3,13 @@
 A column lists the samples of every node in the order of one feature: a node is a range of positions, the same in all
 columns. An entry packs all that a scan for splits needs into 32 bits, so that it reads in sequence and gathers nothing:
 
-    new value (1 bit) | weight - 1 | class | row
+    new value (1 bit) | nearly equal (1 bit) | weight - 1 | class | row
 
-The first bit says that the value differs from that of the entry before. A split is a stable partition of every column's
-range by one byte a row; a bit that stands for several entries is carried on to the next one that stays. No node below
-the root sorts, and none costs more than its samples. Columns that are constant in a node are left as they are: all
-that is read of them below it is that they are constant.
+The first bit says that the value differs from that of the entry before. Without the second it differs by more than
+scikit-learn's threshold of equality from all lower values, and values need not be looked up. A split is a stable
+partition of every column's range by one bit a row; a bit that stands for several entries is carried on to the next one
+that stays. No node below the root sorts, and none costs more than its samples. Columns that are constant in a node are
+left as they are: all that is read of them below it is that they are constant.
 (Mehta, Agrawal and Rissanen, "SLIQ", EDBT 1996, presort; Shafer, Agrawal and Mehta, "SPRINT", VLDB 1996, partition.)
 """
 
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastfit.kernels.feature_draw import DrawState, make_try_features
+from fastfit.kernels.presort_entries import FEATURE_THRESHOLD, NEARLY_EQUAL, NEW_VALUE, NOT_NEW
 from fastfit.kernels.tree_node import (
     DEPTH,
     END,
@@ -54,9 +56,6 @@ from fastfit.runtime.simd_integers import (
 )
 from fastfit.runtime.team import barrier
 
-NEW_VALUE = np.uint32(0x80000000)
-NOT_NEW = np.uint32(0x7FFFFFFF)
-FEATURE_THRESHOLD = np.float32(1e-7)
 # What stands for the position of a split where a feature is constant.
 CONSTANT, NEARLY_CONSTANT = -1, -2
 # Entries of PresortedWork.team: the member's number, how many share the work on a node, and the row of what they share.
@@ -199,12 +198,12 @@ def _find_constant(problem, column, feature, start, end):
     """
     if problem.has_ties[feature] == 0 and problem.is_close[feature] == 0:
         return end
-    seen = np.uint32(0)
-    for p in range(start + 1, end):
-        seen |= element(column, p)
-    if seen & NEW_VALUE == 0:
+    p = start + 1
+    while p < end and element(column, p) & NEW_VALUE == 0:
+        p += 1
+    if p == end:
         return CONSTANT
-    if problem.is_close[feature] == 0:
+    if element(column, end - 1) & NEARLY_EQUAL == 0:
         return end
     row_mask = problem.layout.row_mask
     first = problem.X_t[feature, column[start] & row_mask]

@@ -6,7 +6,7 @@ candidates: it is evaluated for those alone that are the best so far by a cheape
 
 import numpy as np
 
-from fastfit.kernels.presorted_columns import MEMBER, NEW_VALUE, SLOT
+from fastfit.kernels.presorted_columns import MEMBER, NEARLY_EQUAL, NEW_VALUE, SLOT
 from fastfit.kernels.tree_node import (
     DEPTH,
     END,
@@ -155,7 +155,7 @@ def make_scan_two_classes(values_differ):
             if p >= first and entry & NEW_VALUE != 0:
                 proxy = _proxy_of_two(left, ones, n, n_ones)
                 if proxy > best and (
-                    problem.is_close[feature] == 0 or values_differ(problem, work, node, column, feature, p)
+                    entry & NEARLY_EQUAL == 0 or values_differ(problem, work, node, column, feature, p)
                 ):
                     best = proxy
                     work.best_position[work.team[SLOT], feature] = p
@@ -202,7 +202,7 @@ def make_scan_two_classes(values_differ):
                 store(proxies, half, upper)
                 for i in range(step):
                     if proxies[i] > best and (
-                        problem.is_close[feature] == 0
+                        element(column, p + i) & NEARLY_EQUAL == 0
                         or values_differ(problem, work, node, column, feature, p + i)
                     ):
                         best = proxies[i]
@@ -248,7 +248,7 @@ def make_scan_classes(values_differ):
             if measure >= bound * (left * right) and entry & NEW_VALUE != 0 and p >= first:
                 proxy = _exact_proxy(counts, counts_left, left, right)
                 if proxy > best and (
-                    problem.is_close[feature] == 0 or values_differ(problem, work, node, column, feature, p)
+                    entry & NEARLY_EQUAL == 0 or values_differ(problem, work, node, column, feature, p)
                 ):
                     best = proxy
                     work.best_position[work.team[SLOT], feature] = p

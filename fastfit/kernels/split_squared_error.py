@@ -7,7 +7,7 @@ order in which its splits have left the samples, which ``work.samples`` keeps.
 
 import numpy as np
 
-from fastfit.kernels.presorted_columns import MEMBER, NEW_VALUE, SLOT, TEAM_SIZE, values_differ
+from fastfit.kernels.presorted_columns import MEMBER, NEARLY_EQUAL, NEW_VALUE, SLOT, TEAM_SIZE, values_differ
 from fastfit.kernels.tree_node import (
     DEPTH,
     END,
@@ -86,7 +86,7 @@ def _scan_few(problem, work, node, limits, feature, column):
             right = node_sum - sum_left
             proxy = sum_left * sum_left / weight_left + right * right / (node_weight - weight_left)
             if proxy > best and (
-                problem.is_close[feature] == 0 or values_differ(problem, work, node, column, feature, p)
+                entry & NEARLY_EQUAL == 0 or values_differ(problem, work, node, column, feature, p)
             ):
                 best = proxy
                 work.best_position[work.team[SLOT], feature] = p
@@ -137,7 +137,7 @@ def scan_squared_error(problem, work, node, limits, feature, column):
                 store(proxies, 0, proxy)
                 for j in range(step):
                     if proxies[j] > best and (
-                        problem.is_close[feature] == 0
+                        element(column, start + i + j) & NEARLY_EQUAL == 0
                         or values_differ(problem, work, node, column, feature, start + i + j)
                     ):
                         best = proxies[j]
@@ -169,10 +169,7 @@ def _order_samples(problem, work, node, last):
         # Both successors are read, and one is kept, since the branch could not be foreseen.
         next_front = element(samples, front + 1)
         next_back = element(samples, back - 1)
-        if not goes_left:
-            samples[back - 1] = sample
-        else:
-            samples[front] = sample
+        samples[front if goes_left else back - 1] = sample
         sample = next_front if goes_left else next_back
         front += np.int64(goes_left)
         back -= 1 - np.int64(goes_left)

@@ -29,6 +29,12 @@ from fastfit.training.tree_buffers import (
 )
 from fastfit.training.tree_entries import entry_layout, entry_payloads, whole_weights
 
+# Up to this share of tied values in a column the order of ties does not decide between splits, and no feature is
+# constant in a node by them; float32 has some in any 10^5 numbers.
+FEW_TIES = 0.005
+# Bits behind the point of targets whose sums may be exact, and where float64 begins to leave out whole numbers.
+SCALE_BITS = 10
+MAX_EXACT = 2.0**53
 # Targets that are looked at to find out whether values repeat.
 ROWS_LOOKED_AT = 2000
 
@@ -53,15 +59,28 @@ def _kernel(criterion, best_first):
 
 def covers(data, target, sample_weight, options):
     """Tell whether these kernels grow the tree; the general ones grow all others."""
-    return (
-        options.criterion in ("gini", "squared_error")
-        and options.max_features >= data.n_features
-        and not data.any_missing
-        and target.y.shape[1] == 1
-        and options.min_weight_leaf == 0.0
-        and options.monotonic_cst is None
-        and entry_layout(target, whole_weights(sample_weight)) is not None
-    )
+    if (
+        options.criterion not in ("gini", "squared_error")
+        or options.max_features < data.n_features
+        or data.any_missing
+        or target.y.shape[1] != 1
+        or options.min_weight_leaf != 0.0
+        or options.monotonic_cst is not None
+    ):
+        return False
+    weights = whole_weights(sample_weight)
+    if entry_layout(target, weights) is None:
+        return False
+    # Where values are tied, scikit-learn's unstable sort decides in what order targets are summed, and the last bits of
+    # the sums between splits that are equally good; the general kernels sort as it does.
+    return options.criterion == "gini" or data.tied_share <= FEW_TIES or _sums_are_exact(target.y, weights)
+
+
+def _sums_are_exact(y, weights):
+    """Tell whether sums of y and of its squares are the same in any order: multiples of 2 ** -10 that stay small."""
+    scaled = y * 2.0**SCALE_BITS
+    total = len(y) if weights is None else weights.sum()
+    return np.square(scaled).max() * total < MAX_EXACT and np.array_equal(scaled, np.rint(scaled))
 
 
 def grow_presorted(data, target, sample_weight, options, seed, n_threads):
@@ -86,7 +105,7 @@ def _can_be_foretold(data, target, options):
         and options.min_samples_split == 2
         and options.min_samples_leaf == 1
         and options.min_impurity_decrease == 0.0
-        and not data.sorted_rows[1].any()
+        and data.tied_share <= FEW_TIES
         and len(np.unique(spread)) == len(spread)
     )
 

@@ -12,7 +12,7 @@ from fastfit.kernels.presort import (
     presort_columns,
     transpose_rows,
 )
-from fastfit.kernels.presort_entries import bin_columns, sort_rows
+from fastfit.kernels.presort_entries import NEW_VALUE, bin_columns, sort_rows
 from fastfit.kernels.presorted_columns import PADDING
 from fastfit.runtime.compile import as_readonly
 from fastfit.runtime.threads import run_team
@@ -139,6 +139,15 @@ class TreeData:
         counts = np.empty((n_threads, COUNTS_SIZE), np.uint32)
         run_team(sort_rows, n_threads, self.X_t, words, counts, rows, has_ties, is_close)
         return rows, has_ties, is_close
+
+    @_computed_once
+    def tied_share(self):
+        """Greatest share of a column's entries that have the value of the one before."""
+        rows, has_ties, _ = self.sorted_rows
+        if not has_ties.any():
+            return 0.0
+        n_new = np.count_nonzero(rows[:, : self.n_samples] >= NEW_VALUE, axis=1)
+        return 1.0 - n_new.min() / self.n_samples
 
     def forget_sorted_rows(self):
         """Have the rows sorted again, after a tree has used them up."""

@@ -5,8 +5,8 @@ import numpy as np
 from fastfit.kernels.presort_entries import LEFT_OUT
 from fastfit.kernels.presorted_columns import EntryLayout
 
-# Bits of an entry beside the one of a new value.
-ENTRY_BITS = 31
+# Bits of an entry beside those of a new and of a nearly equal value.
+ENTRY_BITS = 30
 MAX_WEIGHT = 2**16
 
 
