@@ -19,6 +19,7 @@ import numpy as np
 
 from fastfit.kernels.feature_draw import DrawState, make_try_features
 from fastfit.kernels.presort_entries import FEATURE_THRESHOLD, NEARLY_EQUAL, NEW_VALUE, NOT_NEW
+from fastfit.kernels.small_subtree import SmallScratch, SmallWork, bind_small, make_small_subtrees
 from fastfit.kernels.tree_node import (
     DEPTH,
     END,
@@ -35,13 +36,14 @@ from fastfit.kernels.tree_node import (
 )
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import VECTOR_BYTES, lanes
-from fastfit.runtime.simd import element
+from fastfit.runtime.simd import element, prefetch
 from fastfit.runtime.simd_integers import (
     add_uint32,
     bits_equal,
     count_lanes,
     differs,
     field,
+    has_bits,
     is_below,
     keep_lanes,
     lane_at,
@@ -102,7 +104,7 @@ class PresortedScratch(NamedTuple):
     buffer: np.ndarray  # (n_threads, n_root_samples + padding) uint32
     words: np.ndarray  # (n_threads, n_samples // 32 + 1) uint32: a bit for each row, zero between splits
     counts: np.ndarray  # (n_threads, 3, n_classes) int64: of the node, of the left child, of a scan
-    block: np.ndarray  # (n_threads, 3, 64) float64: of the entries that are looked at together
+    block: np.ndarray  # (n_threads, 7, 64) float64: of the entries that are looked at together
     sums: np.ndarray  # (n_threads, 8) float64: what the member found that has put the samples in order, alike
     ints: np.ndarray  # (n_threads, 16) int64
     floats: np.ndarray  # (n_threads, 16) float64
@@ -115,7 +117,10 @@ class PresortedScratch(NamedTuple):
         np.ndarray
     )  # (n_features,) int64: CONSTANT, NEARLY_CONSTANT, or END of the node without a split
     team: np.ndarray  # (n_threads, 3) int64, see PresortedWork
-    marks: np.ndarray  # (n_threads, n_features + 1) int64: the feature evaluated last, then marks of features
+    marks: (
+        np.ndarray
+    )  # (n_threads, 2 * n_features + 1) int64: the feature evaluated last, marks of features, a list
+    small: SmallScratch
 
 
 class PresortedWork(NamedTuple):
@@ -134,6 +139,7 @@ class PresortedWork(NamedTuple):
     best_position: np.ndarray
     control: np.ndarray
     team: np.ndarray  # (3,) int64: MEMBER, TEAM_SIZE, SLOT
+    small: SmallWork
 
 
 @jit(internal=True)
@@ -159,6 +165,7 @@ def bind(control, thread_idx, n_threads, problem, scratch, limits):
         scratch.best_position,
         control,
         scratch.team[thread_idx],
+        bind_small(scratch.small, thread_idx),
     )
     return work, NodeState(scratch.ints[thread_idx], scratch.floats[thread_idx])
 
@@ -291,8 +298,22 @@ def _partition_tied(column, start, end, words, left_bit, row_mask, buffer):
     lanes_at_once = np.int64(lanes(np.uint32))
     for p in range(start, end, lanes_at_once):
         entries = load_uint32(column, p)
+        is_left = bits_equal(words, field(entries, 0, row_mask), left_bit)
+        if end - p >= lanes_at_once and count_lanes(has_bits(entries, NEW_VALUE)) == lanes_at_once:
+            # The usual case: only the last of these can have the value of an entry to come.
+            count = count_lanes(is_left)
+            store_uint32(column, n_left, keep_lanes(entries, is_left))
+            store_uint32(buffer, n_right, keep_lanes(entries, ~is_left))
+            n_left += count
+            n_right += lanes_at_once - count
+            number += np.uint32(1)
+            row = last_lane(entries) & row_mask
+            last_is_left = (words[row >> np.uint32(5)] >> (row & np.uint32(31))) & np.uint32(1) == left_bit
+            last_left = number if last_is_left else np.uint32(0)
+            last_right = np.uint32(0) if last_is_left else number
+            continue
         inside = is_below(lane_numbers(), end - p)
-        is_left = bits_equal(words, field(entries, 0, row_mask), left_bit) & inside
+        is_left = is_left & inside
         is_right = inside & ~is_left
         is_new = field(entries, 31, 1)
         numbers = add_uint32(add_uint32(sums_before(is_new), is_new), number)
@@ -323,7 +344,36 @@ else:
     partition_distinct = partition_tied = _partition_one_by_one
 
 
-def make_presorted_engine(begin_node, scan, measure_children, take_children):
+def _make_scan_of_one(scan):
+    @jit(inline=True, internal=True)
+    def scan_listed(problem, work, node, limits, listed, n_listed):
+        for i in range(n_listed):
+            scan(problem, work, node, limits, listed[i], work.columns[listed[i]])
+
+    return scan_listed
+
+
+def _make_scan_of_two(scan):
+    @jit(inline=True, internal=True)
+    def scan_listed(problem, work, node, limits, listed, n_listed):
+        for i in range(0, n_listed, 2):
+            other = listed[i + 1] if i + 1 < n_listed else listed[i]
+            scan(problem, work, node, limits, listed[i], other)
+
+    return scan_listed
+
+
+@jit(inline=True, internal=True)
+def _never_enter(problem, work, node):
+    return False
+
+
+@jit(inline=True, internal=True)
+def _never_split(problem, work, node, limits):
+    pass
+
+
+def make_presorted_engine(begin_node, scan, measure_children, take_children, small=None, scans_two=False):
     """Return (bind, begin_node, find_split) for a criterion; see :mod:`fastfit.kernels.depth_first`.
 
     Parameters
@@ -332,14 +382,19 @@ def make_presorted_engine(begin_node, scan, measure_children, take_children):
         ``begin_node(problem, work, node)``.
     scan : kernel
         ``scan(problem, work, node, limits, feature, column)`` stores the best split of a feature, whose values the
-        column is sorted by, in ``work.best_proxy`` and ``work.best_position``.
+        column is sorted by, in ``work.best_proxy`` and ``work.best_position``. With ``scans_two`` it is
+        ``scan(problem, work, node, limits, feature, other)`` and does so for two features, which may be the same.
     measure_children : kernel
         ``measure_children(problem, work, node, limits, last)`` computes what NodeState holds of the children, while the
         columns still have the node's order and the bits of the rows that go left are set. ``last`` is the feature that
         was evaluated last. Returns whether some child may be split in its turn.
     take_children : kernel
         ``take_children(work, node, limits)`` is called when all members have done so, for what only one has computed.
+    small : tuple of kernels, optional
+        (target_of, scan, measure_children) of :mod:`fastfit.kernels.small_subtree`, for trees that grow depth first.
+        Every member grows a small subtree, alike, and meets no other on the way.
     """
+    scan_listed = _make_scan_of_two(scan) if scans_two else _make_scan_of_one(scan)
 
     @jit(internal=True)
     def evaluate(problem, work, node, feature):
@@ -363,18 +418,20 @@ def make_presorted_engine(begin_node, scan, measure_children, take_children):
         """Find the best split of each of this member's features."""
         start = node.ints[START]
         end = node.ints[END]
+        listed = work.marks[1 + len(work.columns) :]
+        n_listed = 0
         for i in range(node.ints[N_CONSTANTS]):
             work.marks[1 + work.draw.constants[i]] = 1
         for feature in range(work.team[MEMBER], len(work.columns), work.team[TEAM_SIZE]):
             if work.marks[1 + feature] == 0:
-                column = work.columns[feature]
-                work.best_position[work.team[SLOT], feature] = _find_constant(
-                    problem, column, feature, start, end
-                )
-                if work.best_position[work.team[SLOT], feature] == end:
-                    scan(problem, work, node, limits, feature, column)
+                position = _find_constant(problem, work.columns[feature], feature, start, end)
+                work.best_position[work.team[SLOT], feature] = position
+                if position == end:
+                    listed[n_listed] = feature
+                    n_listed += 1
         for i in range(node.ints[N_CONSTANTS]):
             work.marks[1 + work.draw.constants[i]] = 0
+        scan_listed(problem, work, node, limits, listed, n_listed)
 
     @jit(internal=True, merge=True)
     def partition_own_columns(problem, work, node):
@@ -405,9 +462,12 @@ def make_presorted_engine(begin_node, scan, measure_children, take_children):
         end = node.ints[END]
         column = work.columns[feature]
         row_mask = problem.layout.row_mask
-        below = np.float64(problem.X_t[feature, column[position - 1] & row_mask])
-        above = np.float64(problem.X_t[feature, column[position] & row_mask])
-        node.floats[THRESHOLD] = below / 2.0 + above / 2.0
+        values = problem.X_t[feature]
+        row_below = column[position - 1] & row_mask
+        row_above = column[position] & row_mask
+        # The values come from far away, and are needed only at the end.
+        prefetch(values, row_below)
+        prefetch(values, row_above)
         node.ints[MISSING_LEFT] = position - start > end - position
         # The rows of the smaller side are marked; every bit is zero again afterwards.
         node.ints[LEFT_BIT] = position - start <= end - position
@@ -418,9 +478,18 @@ def make_presorted_engine(begin_node, scan, measure_children, take_children):
         if goes_on and node.ints[DEPTH] + 1 < limits.max_depth:
             partition_own_columns(problem, work, node)
         _clear_rows(work.words, column, first, last, row_mask)
+        node.floats[THRESHOLD] = np.float64(values[row_below]) / 2.0 + np.float64(values[row_above]) / 2.0
+
+    if small is None:
+        enter, find_small_split = _never_enter, _never_split
+    else:
+        enter, find_small_split = make_small_subtrees(*small, values_differ, make_try_features)
 
     @jit(internal=True, merge=True)
     def find_split(problem, work, node, limits):
+        if enter(problem, work, node):
+            find_small_split(problem, work, node, limits)
+            return True
         node.floats[PROXY] = -np.inf
         node.ints[POSITION] = node.ints[END]
         scan_own_features(problem, work, node, limits)

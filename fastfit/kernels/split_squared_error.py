@@ -8,6 +8,14 @@ order in which its splits have left the samples, which ``work.samples`` keeps.
 import numpy as np
 
 from fastfit.kernels.presorted_columns import MEMBER, NEARLY_EQUAL, NEW_VALUE, SLOT, TEAM_SIZE, values_differ
+from fastfit.kernels.small_subtree import (
+    TARGETS,
+    WORDS_AT_ONCE,
+    order_members,
+    thing_at,
+)
+from fastfit.kernels.small_subtree import WEIGHTED as WEIGHTED_TABLE
+from fastfit.kernels.small_subtree import WEIGHTS as WEIGHTS_TABLE
 from fastfit.kernels.tree_node import (
     DEPTH,
     END,
@@ -18,22 +26,37 @@ from fastfit.kernels.tree_node import (
     NODE_ID,
     POSITION,
     SQUARES,
+    SQUARES_LEFT,
     START,
     SUM,
+    SUM_LEFT,
     WEIGHT,
     WEIGHT_LEFT,
+    WEIGHT_RIGHT,
     may_be_split,
     set_improvement,
 )
 from fastfit.runtime.compile import jit
-from fastfit.runtime.simd import any_lane, element, lanes, load, select, store
+from fastfit.runtime.cpu import lanes
+from fastfit.runtime.simd import any_lane, broadcast, element, load, reduce_max, select, store
+from fastfit.runtime.simd_integers import (
+    add_uint32,
+    has_bits,
+    is_below,
+    lane_numbers,
+    load_uint32,
+    lower_float64,
+    lower_mask,
+    upper_float64,
+    upper_mask,
+)
+from fastfit.runtime.simd_nibbles import load_words, look_up, without_first
 
-# Up to this many samples are looked at one by one: to lay them out for vectors would take longer.
-FEW = 16
-# Entries whose sums are laid out for vectors at a time.
+# Entries of a column whose sums are laid out for vectors at a time.
 BLOCK = 64
-# Rows of PresortedWork.block.
-SUMS, WEIGHTS, PROXIES = 0, 1, 2
+# Rows of PresortedWork.block: of two features the sums and weights before an entry, the best proxy and position in each
+# lane; and the sums and weights that are carried on from block to block.
+SUMS, WEIGHTS, BESTS, CARRIED = 0, 2, 4, 6
 # Entries of PresortedWork.sums: what the member found that put the samples in order; the first six as in NodeState from
 # WEIGHT_LEFT on.
 SHARED_IMPURITY_LEFT, SHARED_IMPURITY_RIGHT = 6, 7
@@ -71,78 +94,123 @@ def begin_node(problem, work, node):
 
 
 @jit(inline=True, internal=True)
-def _scan_few(problem, work, node, limits, feature, column):
-    """Do what `scan_squared_error` does, one sample after the other."""
+def _add_up(problem, work, one, two, start, n):
+    """Store sum and weight before each of n entries of two columns, and what they have come to.
+
+    Each addition waits for the one before; those of two columns take turns.
+    """
     layout = problem.layout
-    node_sum = node.floats[SUM]
-    node_weight = node.floats[WEIGHT]
-    first = node.ints[START] + limits.min_samples_leaf
-    sum_left = 0.0
-    weight_left = 0.0
-    best = -np.inf
-    for p in range(node.ints[START], node.ints[END] - limits.min_samples_leaf + 1):
-        entry = element(column, p)
-        if p >= first and entry & NEW_VALUE != 0:
-            right = node_sum - sum_left
-            proxy = sum_left * sum_left / weight_left + right * right / (node_weight - weight_left)
-            if proxy > best and (
-                entry & NEARLY_EQUAL == 0 or values_differ(problem, work, node, column, feature, p)
-            ):
-                best = proxy
-                work.best_position[work.team[SLOT], feature] = p
-        w = np.float64((entry >> layout.weight_shift) & layout.weight_mask) + 1.0
-        sum_left += w * problem.y[entry & layout.row_mask]
-        weight_left += w
-    work.best_proxy[work.team[SLOT], feature] = best
+    y = problem.y
+    sums_one = work.block[SUMS]
+    sums_two = work.block[SUMS + 1]
+    sum_one = work.block[CARRIED, 0]
+    sum_two = work.block[CARRIED, 1]
+    if layout.weight_mask == 0:
+        for i in range(n):
+            sums_one[i] = sum_one
+            sums_two[i] = sum_two
+            sum_one += y[element(one, start + i) & layout.row_mask]
+            sum_two += y[element(two, start + i) & layout.row_mask]
+    else:
+        weights_one = work.block[WEIGHTS]
+        weights_two = work.block[WEIGHTS + 1]
+        weight_one = work.block[CARRIED, 2]
+        weight_two = work.block[CARRIED, 3]
+        for i in range(n):
+            sums_one[i] = sum_one
+            sums_two[i] = sum_two
+            weights_one[i] = weight_one
+            weights_two[i] = weight_two
+            entry = element(one, start + i)
+            w = np.float64((entry >> layout.weight_shift) & layout.weight_mask) + 1.0
+            sum_one += w * y[entry & layout.row_mask]
+            weight_one += w
+            entry = element(two, start + i)
+            w = np.float64((entry >> layout.weight_shift) & layout.weight_mask) + 1.0
+            sum_two += w * y[entry & layout.row_mask]
+            weight_two += w
+        work.block[CARRIED, 2] = weight_one
+        work.block[CARRIED, 3] = weight_two
+    work.block[CARRIED, 0] = sum_one
+    work.block[CARRIED, 1] = sum_two
+
+
+@jit(internal=True)
+def _rule_out(problem, work, node, feature, column, start, n, sums):
+    """Make those of n sums no numbers before which values differ by no more than the threshold of equality."""
+    for i in range(n):
+        is_near = element(column, start + i) & NEARLY_EQUAL != 0 and start + i > node.ints[START]
+        if is_near and not values_differ(problem, work, node, column, feature, start + i):
+            sums[i] = np.nan
 
 
 @jit(inline=True, internal=True)
-def scan_squared_error(problem, work, node, limits, feature, column):
-    """Find the best split of one feature: the greatest ``(sum_left)^2 / w_left + (sum_right)^2 / w_right``."""
-    if node.ints[END] - node.ints[START] <= FEW:
-        _scan_few(problem, work, node, limits, feature, column)
-        return
-    layout = problem.layout
-    sums = work.block[SUMS]
-    weights = work.block[WEIGHTS]
-    proxies = work.block[PROXIES]
-    node_sum = node.floats[SUM]
-    node_weight = node.floats[WEIGHT]
+def _judge(problem, work, node, limits, feature, start, n, which):
+    """Keep the best split before the entries of a block, of those in the same lanes of a vector."""
+    column = work.columns[feature]
+    sums = work.block[SUMS + which]
+    weights = work.block[WEIGHTS + which]
+    bests = work.block[BESTS + which]
     first = node.ints[START] + limits.min_samples_leaf
     stop = node.ints[END] - limits.min_samples_leaf + 1
-    step = np.int64(lanes(np.float64))
-    sum_left = 0.0
-    weight_left = 0.0
-    best = -np.inf
+    node_sum = node.floats[SUM]
+    node_weight = node.floats[WEIGHT]
+    has_weights = problem.layout.weight_mask != 0
+    step = np.int64(lanes(np.uint32))
+    half = np.int64(lanes(np.float64))
+    best = load(bests, 0)
+    best_position = load(bests, half)
+    for i in range(0, n, step):
+        entries = load_uint32(column, start + i)
+        inside = is_below(lane_numbers(), stop - start - i) & ~is_below(lane_numbers(), first - start - i)
+        may_split = has_bits(entries, NEW_VALUE) & inside
+        if any_lane(has_bits(entries, NEARLY_EQUAL) & inside):
+            n_here = n - i if n - i < step else step
+            _rule_out(problem, work, node, feature, column, start + i, n_here, sums[i : i + step])
+        positions = add_uint32(lane_numbers(), start + i - node.ints[START])
+        for lower in range(2):
+            at = i if lower == 0 else i + half
+            position = lower_float64(positions) if lower == 0 else upper_float64(positions)
+            left = load(sums, at)
+            weight = load(weights, at) if has_weights else position
+            right = node_sum - left
+            proxy = left * left / weight + right * right / (node_weight - weight)
+            is_better = (proxy > best) & (lower_mask(may_split) if lower == 0 else upper_mask(may_split))
+            best = select(is_better, proxy, best)
+            best_position = select(is_better, position, best_position)
+    store(bests, 0, best)
+    store(bests, half, best_position)
+
+
+@jit(inline=True, internal=True)
+def _settle(work, node, feature, which):
+    """Choose the best of all lanes; of equally good splits the first."""
+    bests = work.block[BESTS + which]
+    best = load(bests, 0)
+    top = reduce_max(best)
+    position = -reduce_max(select(best == top, -load(bests, np.int64(lanes(np.float64))), -np.inf))
+    work.best_proxy[work.team[SLOT], feature] = top
+    if top > -np.inf:
+        work.best_position[work.team[SLOT], feature] = node.ints[START] + np.int64(position)
+
+
+@jit(inline=True, internal=True)
+def scan_two(problem, work, node, limits, feature, other):
+    """Find the best split of two features each: the greatest ``(sum_left)^2 / w_left + (sum_right)^2 / w_right``."""
+    stop = node.ints[END] - limits.min_samples_leaf + 1
+    n_features = 1 if other == feature else 2
+    for i in range(4):
+        work.block[CARRIED, i] = 0.0
+    for which in range(n_features):
+        for i in range(lanes(np.float64)):
+            work.block[BESTS + which, i] = -np.inf
     for start in range(node.ints[START], stop, BLOCK):
         n = stop - start if stop - start < BLOCK else BLOCK
-        for i in range(n):
-            entry = element(column, start + i)
-            # A position where no split can be has weight 0 on the left: its proxy is no number.
-            may_split = entry & NEW_VALUE != 0 and start + i >= first
-            sums[i] = sum_left
-            weights[i] = weight_left if may_split else 0.0
-            w = np.float64((entry >> layout.weight_shift) & layout.weight_mask) + 1.0
-            sum_left += w * problem.y[entry & layout.row_mask]
-            weight_left += w
-        for i in range(n, (n + step - 1) // step * step):
-            weights[i] = 0.0
-        for i in range(0, n, step):
-            left = load(sums, i)
-            right = node_sum - left
-            weight = load(weights, i)
-            proxy = left * left / weight + right * right / (node_weight - weight)
-            proxy = select(weight > 0.0, proxy, -np.inf)
-            if any_lane(proxy > best):
-                store(proxies, 0, proxy)
-                for j in range(step):
-                    if proxies[j] > best and (
-                        element(column, start + i + j) & NEARLY_EQUAL == 0
-                        or values_differ(problem, work, node, column, feature, start + i + j)
-                    ):
-                        best = proxies[j]
-                        work.best_position[work.team[SLOT], feature] = start + i + j
-    work.best_proxy[work.team[SLOT], feature] = best
+        _add_up(problem, work, work.columns[feature], work.columns[other], start, n)
+        for which in range(n_features):
+            _judge(problem, work, node, limits, feature if which == 0 else other, start, n, which)
+    for which in range(n_features):
+        _settle(work, node, feature if which == 0 else other, which)
 
 
 @jit(inline=True, internal=True)
@@ -217,3 +285,79 @@ def take_children(work, node, limits):
     node.floats[IMPURITY_LEFT] = work.sums[work.team[SLOT], SHARED_IMPURITY_LEFT]
     node.floats[IMPURITY_RIGHT] = work.sums[work.team[SLOT], SHARED_IMPURITY_RIGHT]
     set_improvement(node, limits, work.sums[work.team[SLOT], 0], work.sums[work.team[SLOT], 3])
+
+
+@jit(inline=True, internal=True)
+def target_of(problem, entry):
+    """Return the target of an entry's row."""
+    return problem.y[entry & problem.layout.row_mask]
+
+
+@jit(inline=True, internal=True)
+def scan_small(work, node, limits, orders, n_samples):
+    """Find the best split of each feature of a small node, several features at once."""
+    small = work.small
+    weights = small.tables[WEIGHTS_TABLE]
+    weighted = small.tables[WEIGHTED_TABLE]
+    node_sum = node.floats[SUM]
+    node_weight = node.floats[WEIGHT]
+    for i in range(0, len(orders), WORDS_AT_ONCE):
+        words = load_words(orders, i)
+        sum_left = broadcast(0.0)
+        weight_left = broadcast(0.0)
+        best = broadcast(-np.inf)
+        best_position = broadcast(0.0)
+        for position in range(1, n_samples - limits.min_samples_leaf + 1):
+            sum_left = sum_left + look_up(weighted, words)
+            weight_left = weight_left + look_up(weights, words)
+            words = without_first(words)
+            if position >= limits.min_samples_leaf:
+                right = node_sum - sum_left
+                proxy = sum_left * sum_left / weight_left + right * right / (node_weight - weight_left)
+                is_better = proxy > best
+                best = select(is_better, proxy, best)
+                best_position = select(is_better, np.float64(position), best_position)
+        store(small.proxies, i, best)
+        store(small.positions, i, best_position)
+
+
+@jit(inline=True, internal=True)
+def _add_few(tables, order, n_samples, sums_out, at):
+    """Store weight, sum and sum of squares of samples, added in their order."""
+    weight = 0.0
+    total = 0.0
+    squares = 0.0
+    for i in range(n_samples):
+        sample = thing_at(order, i)
+        weight += tables[WEIGHTS_TABLE, sample]
+        total += tables[WEIGHTED_TABLE, sample]
+        squares += tables[WEIGHTED_TABLE, sample] * tables[TARGETS, sample]
+    sums_out[at] = weight
+    sums_out[at + 1] = total
+    sums_out[at + 2] = squares
+
+
+@jit(internal=True)
+def measure_small(work, node, limits, order, n_left, goes_left):
+    """Compute the children's sums and impurities of a small node; see `measure_children`."""
+    tables = work.small.tables
+    floats = node.floats
+    n_samples = node.ints[END] - node.ints[START]
+    order = order_members(order, n_samples, goes_left)
+    order_right = order >> np.uint64(4 * n_left)
+    _add_few(tables, order, n_left, floats, WEIGHT_LEFT)
+    _add_few(tables, order_right, n_samples - n_left, floats, WEIGHT_RIGHT)
+    sum_left = floats[SUM_LEFT]
+    if n_left > n_samples - n_left:
+        sum_left = floats[SUM]
+        for i in range(n_samples - n_left - 1, -1, -1):
+            sum_left -= tables[WEIGHTED_TABLE, thing_at(order_right, i)]
+    mean_left = sum_left / floats[WEIGHT_LEFT]
+    mean_right = (floats[SUM] - sum_left) / floats[WEIGHT_RIGHT]
+    squares_right = floats[SQUARES] - floats[SQUARES_LEFT]
+    floats[IMPURITY_LEFT] = floats[SQUARES_LEFT] / floats[WEIGHT_LEFT] - mean_left * mean_left
+    floats[IMPURITY_RIGHT] = squares_right / floats[WEIGHT_RIGHT] - mean_right * mean_right
+    set_improvement(node, limits, floats[WEIGHT_LEFT], floats[WEIGHT_RIGHT])
+
+
+SMALL = target_of, scan_small, measure_small

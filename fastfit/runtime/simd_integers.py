@@ -23,8 +23,14 @@ _VECTOR = ir.VectorType(_BITS, _LANES)
 
 
 def load_uint32(array, index):
-    """Return as many values of a 1-D contiguous uint32 array as fill a vector, from ``array[index]`` on."""
-    return array[index : index + _LANES].copy()
+    """Return as many values of a 1-D contiguous uint32 array as fill a vector, from ``array[index]`` on.
+
+    The array may be a part of a longer one that ends before the vector does; such lanes have no meaning.
+    """
+    vector = np.zeros(_LANES, np.uint32)
+    values = array[index : index + _LANES]
+    vector[: len(values)] = values
+    return vector
 
 
 def store_uint32(array, index, vector):

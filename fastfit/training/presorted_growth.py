@@ -16,8 +16,10 @@ from fastfit.kernels.presorted_columns import (
     make_presorted_engine,
     values_differ,
 )
+from fastfit.kernels.small_subtree import MAX_SAMPLES, N_SLOTS, N_STATES, WORDS_AT_ONCE, SmallScratch
 from fastfit.kernels.tree_node import N_NODES, NODE_FLOATS, NODE_INTS
 from fastfit.runtime.compile import as_readonly
+from fastfit.runtime.simd_nibbles import HAS_NIBBLES
 from fastfit.runtime.threads import run_team
 from fastfit.training.tree_buffers import (
     LONG_X,
@@ -44,16 +46,19 @@ _ENGINES = {
     "classes by gini": (split_gini.begin_node, split_gini.make_scan_classes(values_differ), *_GINI),
     "squared_error": (
         split_squared_error.begin_node,
-        split_squared_error.scan_squared_error,
+        split_squared_error.scan_two,
         split_squared_error.measure_children,
         split_squared_error.take_children,
     ),
 }
+# What they do in small subtrees.
+_SMALL = {"squared_error": split_squared_error.SMALL}
 
 
 @functools.cache
 def _kernel(criterion, best_first):
-    engine = make_presorted_engine(*_ENGINES[criterion])
+    small = _SMALL.get(criterion) if HAS_NIBBLES and not best_first else None
+    engine = make_presorted_engine(*_ENGINES[criterion], small, scans_two=criterion == "squared_error")
     return make_grow_best_first(*engine) if best_first else make_grow_depth_first(*engine, TEAM)
 
 
@@ -172,7 +177,7 @@ def _scratch(columns, payloads, data, n_root_samples, n_classes, seed, n_threads
         buffer=np.empty((n_threads, n_root_samples + PADDING), np.uint32),
         words=np.zeros((n_threads, data.n_samples // 32 + 1), np.uint32),
         counts=np.zeros((n_threads, 3, n_classes), np.int64),
-        block=np.empty((n_threads, 3, 64)),
+        block=np.zeros((n_threads, 7, 64)),
         sums=np.zeros((n_threads, 8)),
         ints=np.zeros((n_threads, NODE_INTS), np.int64),
         floats=np.zeros((n_threads, NODE_FLOATS)),
@@ -181,5 +186,20 @@ def _scratch(columns, payloads, data, n_root_samples, n_classes, seed, n_threads
         best_proxy=np.empty((n_threads, n_features)),
         best_position=np.empty((n_threads, n_features), np.int64),
         team=np.empty((n_threads, 3), np.int64),
-        marks=np.zeros((n_threads, n_features + 1), np.int64),
+        marks=np.zeros((n_threads, 2 * n_features + 1), np.int64),
+        small=_small_scratch(data, n_threads),
+    )
+
+
+def _small_scratch(data, n_threads):
+    n_words = -(-data.n_features // WORDS_AT_ONCE) * WORDS_AT_ONCE
+    return SmallScratch(
+        orders=np.zeros((n_threads, N_SLOTS, n_words), np.uint64),
+        mask=np.empty((n_threads, n_words), np.uint64),
+        numbers=np.empty((n_threads, data.n_samples), np.uint8),
+        rows=np.empty((n_threads, MAX_SAMPLES), np.uint32),
+        tables=np.ones((n_threads, 3, MAX_SAMPLES)),
+        proxies=np.empty((n_threads, n_words)),
+        positions=np.empty((n_threads, n_words)),
+        state=np.zeros((n_threads, N_STATES), np.int64),
     )
