@@ -1,8 +1,9 @@
 """Activation functions of neurons, for vectors and scalars, each with its derivative.
 
-`ACTIVATIONS` maps a name to ``(apply, pull)``: ``apply(z, leak)`` is the activation, and ``pull(error, a, z, leak)`` the
-error times its derivative, which most functions tell from their own value ``a``; only those in `NEED_INPUT` need ``z``,
-and the others may be given anything. `leak` is the slope below zero of the piecewise linear functions, which so are one.
+`ACTIVATIONS` maps a name to ``(apply, pull)``: ``apply(z, leak)`` is the activation, and ``pull(error, a, z, leak)``
+the error times its derivative, which most functions tell from their own value ``a``; only those in `NEED_INPUT` need
+``z``, and the others may be given anything. `leak` is the slope below zero of the piecewise linear functions, which so
+are one.
 
 GELU is ``z Phi(z)`` in the form of Hendrycks and Gimpel, "Gaussian error linear units", 2016, with the tanh:
 ``z / 2 (1 + tanh(sqrt(2 / pi) (z + 0.044715 z**3)))``.
@@ -86,9 +87,7 @@ def _pull_gelu(error, a, z, leak):
 
 
 ACTIVATIONS = {
-    "identity": (_apply_piecewise, _pull_piecewise),
-    "relu": (_apply_piecewise, _pull_piecewise),
-    "leaky_relu": (_apply_piecewise, _pull_piecewise),
+    **dict.fromkeys(LEAKS, (_apply_piecewise, _pull_piecewise)),
     "logistic": (_apply_logistic, _pull_logistic),
     "tanh": (_apply_tanh, _pull_tanh),
     "elu": (_apply_elu, _pull_elu),

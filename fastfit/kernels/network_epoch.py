@@ -5,27 +5,37 @@ sums the gradients of some of the parameters over the batch and moves these para
 cache. Sums run over the rows in their order whoever does them, so the result does not depend on the number of threads.
 """
 
-import functools
-
 import numpy as np
 
-from fastfit.kernels.gemm import Matrices, gemm_at
-from fastfit.kernels.network_pass import make_pass
+from fastfit.kernels.gemm import Matrices
+from fastfit.kernels.network_pass import call_multiply
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
     GROUP_ROWS,
     SOLVER_ADAM,
     SOLVER_NONE,
-    layer_at,
+    layer_of,
+    parameters_of,
+    parts_of,
+    samples_of,
+    settings_of,
+    sizes_of,
+    units_of,
+    workspace_of,
 )
-from fastfit.kernels.optimizer_step import Step, penalize, update_range
+from fastfit.kernels.optimizer_step import MOVES, Step, penalize
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
+from fastfit.runtime.far_call import make_far_call
 from fastfit.runtime.simd import address_of, broadcast, element, load, store
 from fastfit.runtime.team import barrier
 
+_call_move = make_far_call(MOVES[SOLVER_ADAM])
+_call_pass_block = make_far_call()
+_call_update_units = make_far_call()
 
-@jit(internal=True)
+
+@jit(inline=True, internal=True)
 def _sum_rows(layer, n_rows, adds, errors, gradients):
     """Intercepts' gradients: the sums of the errors over the batch."""
     target = layer.parameters_at + layer.fan_in * layer.out_stride
@@ -37,25 +47,23 @@ def _sum_rows(layer, n_rows, adds, errors, gradients):
         store(gradients, target + j, total)
 
 
-@jit(internal=True)
-def _sum_gradients(layer, first_row, n_unit_rows, batch_rows, adds, parameters, workspace):
-    """Gradients of some rows of weights: their inputs' activations, transposed, times the errors."""
-    gradients = parameters.gradients
-    at = Matrices(
+@jit(inline=True, internal=True)
+def _gradient_operands(layer, first_row, parameters, workspace):
+    """Gradients of some rows of weights are their inputs' activations, transposed, times the errors."""
+    return Matrices(
         address_of(workspace.activations, layer.input_at + first_row),
         1,
         layer.in_stride,
         address_of(workspace.errors, layer.error_at),
         layer.out_stride,
-        address_of(gradients, layer.parameters_at + first_row * layer.out_stride),
+        address_of(parameters.gradients, layer.parameters_at + first_row * layer.out_stride),
         layer.out_stride,
-        gradients.itemsize,
+        parameters.gradients.itemsize,
     )
-    gemm_at(parameters.values[0], at, n_unit_rows, layer.out_stride, batch_rows, adds)
 
 
-@jit(internal=True)
-def transpose_rows(layer, first_row, n_rows, parameters):
+@jit(inline=True, internal=True)
+def _transpose_rows(layer, first_row, n_rows, parameters):
     """Bring the transposed weights of a layer up to date with some of its rows."""
     values, transposed = parameters.values, parameters.transposed
     for j in range(layer.fan_out):
@@ -66,39 +74,43 @@ def transpose_rows(layer, first_row, n_rows, parameters):
 
 
 @jit(internal=True)
-def _update_unit(unit, batch_rows, adds, phase, step, parameters, workspace, plan, settings):
-    """Sum the gradients of one unit, move its parameters, or, where the norm of all gradients limits the step, either."""
-    units = plan.units
-    number, first_row, n_unit_rows = (
-        element(units, 3 * unit),
-        element(units, 3 * unit + 1),
-        element(units, 3 * unit + 2),
+def update_units(table, like, thread_idx, batch_rows, adds, phase, step):
+    """Sum the gradients of this member's units and move their parameters.
+
+    Where the norm of all gradients limits the step, phase 0 does the one and phase 1 the other.
+    """
+    parameters, workspace, settings = (
+        parameters_of(table, like),
+        workspace_of(table, like),
+        settings_of(table),
     )
-    layer = layer_at(plan.layers, number)
-    is_weight = first_row < layer.fan_in
-    if phase == 0:
-        if is_weight:
-            _sum_gradients(layer, first_row, n_unit_rows, batch_rows, adds, parameters, workspace)
-        else:
-            _sum_rows(layer, batch_rows, adds, workspace.errors, parameters.gradients)
-    if settings.solver == SOLVER_NONE:
-        return
-    first = layer.parameters_at + first_row * layer.out_stride
-    last = first + n_unit_rows * layer.out_stride
+    (units, starts), parts, n_units = units_of(table), parts_of(table), sizes_of(table).n_units
     sums = workspace.unit_sums
-    if phase == 0 and settings.clip_norm > 0.0:
-        alpha = settings.alpha if is_weight else 0.0
-        squares, gradient_squares = penalize(first, last, alpha, step.inverse_weight, parameters)
-        sums[0, unit], sums[1, unit] = squares if is_weight else 0.0, gradient_squares
-        return
-    squares = update_range(first, last, is_weight, step, parameters, settings)
-    if phase == 0:
-        sums[0, unit] = squares
-    if is_weight and number > 0:
-        transpose_rows(layer, first_row, n_unit_rows, parameters)
+    for unit in range(element(starts, thread_idx), element(starts, thread_idx + 1)):
+        first_row, n_unit_rows = element(units, 3 * unit + 1), element(units, 3 * unit + 2)
+        layer = layer_of(table, element(units, 3 * unit))
+        is_weight = 1 if first_row < layer.fan_in else 0
+        if phase == 0 and is_weight:
+            at = _gradient_operands(layer, first_row, parameters, workspace)
+            call_multiply(parts.multiply, (like, at, n_unit_rows, layer.out_stride, batch_rows, adds))
+        elif phase == 0:
+            _sum_rows(layer, batch_rows, adds, workspace.errors, parameters.gradients)
+        if settings.solver == SOLVER_NONE:
+            continue
+        first = layer.parameters_at + first_row * layer.out_stride
+        last = first + n_unit_rows * layer.out_stride
+        if phase == 0 and settings.clip_norm > 0.0:
+            squares, gradient_squares = penalize(first, last, is_weight, step, table, like)
+            sums[n_units + unit] = gradient_squares
+        else:
+            squares = _call_move(parts.move, (first, last, is_weight, step, table, like))
+            if is_weight and layer.input_error_at >= 0:
+                _transpose_rows(layer, first_row, n_unit_rows, parameters)
+        if phase == 0:
+            sums[unit] = squares if is_weight else 0.0
 
 
-@jit(internal=True)
+@jit(inline=True, internal=True)
 def _weight_of_batch(batch_first, batch_rows, samples):
     """The sum of the weights of a batch."""
     if len(samples.sample_weight) == 0:
@@ -109,94 +121,80 @@ def _weight_of_batch(batch_first, batch_rows, samples):
     return total
 
 
-@jit(internal=True)
+@jit(inline=True, internal=True)
 def _step_of(batch, weight, samples, settings):
     """The scalars of the update after a batch."""
-    rate = samples.rates[batch if len(samples.rates) > 1 else 0]
+    rate = element(samples.rates, batch if len(samples.rates) > 1 else 0)
     size = rate
     if settings.solver == SOLVER_ADAM:
         t = float(settings.n_updates + batch + 1)
         size = rate * np.sqrt(1.0 - settings.beta_2**t) / (1.0 - settings.beta_1**t)
-    return Step(rate, size, 1.0 / weight, 1.0, 1)
+    return Step(rate, size, 1.0 / weight, 1.0, 0)
 
 
-@jit(internal=True)
-def _add_up(values, n):
-    """Sum values in their order."""
+@jit(inline=True, internal=True)
+def _add_up(values, first, n):
+    """Sum n values in their order."""
     total = 0.0
-    for i in range(n):
+    for i in range(first, first + n):
         total += element(values, i)
     return total
 
 
-@jit(internal=True)
-def _clipped(step, settings, squares, n_units):
+@jit(inline=True, internal=True)
+def _clipped(step, settings, squares):
     """The step with its gradients scaled down to the greatest norm."""
-    norm = np.sqrt(_add_up(squares, n_units))
+    norm = np.sqrt(squares)
     shrink = settings.clip_norm / norm if norm > settings.clip_norm else 1.0
-    return Step(step.rate, step.size, step.inverse_weight, shrink, 0)
+    return Step(step.rate, step.size, step.inverse_weight, shrink, 1)
 
 
-@functools.cache
-def make_epoch(activation, output, loss):
-    """Make the kernel that trains a network with these functions for one epoch."""
-    pass_block = make_pass(activation, output, loss)
+@jit(inline=True, internal=True)
+def _share_of(thread_idx, n_threads, batch_rows):
+    """The rows of a batch that a member takes: whole groups, but at the end."""
+    n_groups = (batch_rows + GROUP_ROWS - 1) // GROUP_ROWS
+    first = n_groups * thread_idx // n_threads * GROUP_ROWS
+    last = n_groups * (thread_idx + 1) // n_threads * GROUP_ROWS
+    return first, last if last < batch_rows else batch_rows
 
-    @jit(internal=True)
-    def pass_rows(
-        thread_idx, n_threads, batch, batch_first, batch_rows, samples, parameters, workspace, plan, settings
-    ):
-        """Take this member's rows of a batch through the network, a block at a time."""
-        outputs = workspace.outputs
-        scratch = (outputs[3 * thread_idx], outputs[3 * thread_idx + 1], outputs[3 * thread_idx + 2])
-        n_groups = (batch_rows + GROUP_ROWS - 1) // GROUP_ROWS
-        first = n_groups * thread_idx // n_threads * GROUP_ROWS
-        last = n_groups * (thread_idx + 1) // n_threads * GROUP_ROWS
-        if last > batch_rows:
-            last = batch_rows
-        update = settings.n_updates + batch
+
+@jit
+def train_epoch(control, thread_idx, n_threads, table, like):
+    """Train for one epoch; the sum of the batches' losses, each times its rows, is in the table's totals.
+
+    `table` is that of a `Table`, and `like` any scalar of the network's dtype.
+    """
+    settings, sizes, parts = settings_of(table), sizes_of(table), parts_of(table)
+    samples, workspace = samples_of(table, like), workspace_of(table, like)
+    n, n_units, is_stepping = len(samples.order), sizes.n_units, settings.solver != SOLVER_NONE
+    clips = settings.clip_norm > 0.0 and is_stepping
+    total = 0.0
+    for batch in range((n + sizes.batch_size - 1) // sizes.batch_size):
+        batch_first = batch * sizes.batch_size
+        batch_rows = sizes.batch_size if batch_first + sizes.batch_size <= n else n - batch_first
+        first, last = _share_of(thread_idx, n_threads, batch_rows)
         while first < last:
             n_rows = BLOCK_ROWS if last - first >= BLOCK_ROWS else last - first
-            block = (first, n_rows, batch_first)
-            pass_block(block, batch_rows, update, samples, parameters, workspace, plan, settings, scratch)
-            first += n_rows
-
-    @jit
-    def train_epoch(control, thread_idx, n_threads, samples, parameters, workspace, plan, settings):
-        t, n = thread_idx, len(samples.order)
-        units = range(plan.unit_starts[t], plan.unit_starts[t + 1])
-        total = 0.0
-        n_units = workspace.unit_sums.shape[1]
-        clips = settings.clip_norm > 0.0 and settings.solver != SOLVER_NONE
-        batch = 0
-        for batch_first in range(0, n, plan.batch_size):
-            batch_rows = plan.batch_size if batch_first + plan.batch_size <= n else n - batch_first
-            pass_rows(
-                t, n_threads, batch, batch_first, batch_rows, samples, parameters, workspace, plan, settings
+            update = settings.n_updates + batch
+            _call_pass_block(
+                parts.pass_block, (table, like, first, n_rows, batch_first, batch_rows, update, thread_idx)
             )
-            weight = _weight_of_batch(batch_first, batch_rows, samples)
-            step = _step_of(batch, weight, samples, settings)
+            first += n_rows
+        weight = _weight_of_batch(batch_first, batch_rows, samples)
+        step = _step_of(batch, weight, samples, settings)
+        if not barrier(control, n_threads):
+            return
+        loss = _add_up(workspace.row_losses, 0, batch_rows) if thread_idx == 0 else 0.0
+        adds = 0 if is_stepping else batch
+        for phase in range(2 if clips else 1):
+            if phase == 1:
+                step = _clipped(step, settings, _add_up(workspace.unit_sums, n_units, n_units))
+            _call_update_units(parts.update_units, (table, like, thread_idx, batch_rows, adds, phase, step))
             if not barrier(control, n_threads):
                 return
-            loss = _add_up(workspace.row_losses, batch_rows) if t == 0 else 0.0
-            adds = batch if settings.solver == SOLVER_NONE else 0
-            for unit in units:
-                _update_unit(unit, batch_rows, adds, 0, step, parameters, workspace, plan, settings)
-            if not barrier(control, n_threads):
-                return
-            if clips:
-                step = _clipped(step, settings, workspace.unit_sums[1], n_units)
-                for unit in units:
-                    _update_unit(unit, batch_rows, 0, 1, step, parameters, workspace, plan, settings)
-            if t == 0 and settings.solver == SOLVER_NONE:
-                total += loss
-            elif t == 0:
-                penalty = 0.5 * settings.alpha * _add_up(workspace.unit_sums[0], n_units)
-                total += (loss + penalty) / weight * batch_rows
-            if clips and not barrier(control, n_threads):
-                return
-            batch += 1
-        if t == 0:
-            workspace.totals[0] = total
-
-    return train_epoch
+        if thread_idx == 0 and is_stepping:
+            loss += 0.5 * settings.alpha * _add_up(workspace.unit_sums, 0, n_units)
+            loss = loss / weight * batch_rows
+        total += loss
+    if thread_idx == 0:
+        workspace.totals[0] = total

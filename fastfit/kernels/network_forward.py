@@ -14,7 +14,7 @@ from fastfit.kernels.network_plan import BLOCK_ROWS
 from fastfit.kernels.output_loss import softmax_row
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
-from fastfit.runtime.simd import address_of, broadcast, element, load, store
+from fastfit.runtime.simd import address_of, element, load, store
 from fastfit.runtime.team import stop_requested
 from fastfit.runtime.vector_math import exp, logistic
 
@@ -55,7 +55,7 @@ def _finish_rows(
         at = source + i * stride
         scale = dtype.type(1.0)
         if output == SOFTMAX:
-            scale = scale / softmax_row(values, at, width, n_outputs)
+            scale = scale / softmax_row(values, at, n_outputs)
         elif output == EXPONENTIAL:
             for j in range(0, width, n_lanes):
                 store(values, at + j, exp(load(values, at + j)))

@@ -6,24 +6,28 @@ from typing import NamedTuple
 import numpy as np
 
 from fastfit.kernels.activation import LEAKS, NEED_INPUT
-from fastfit.kernels.network_epoch import make_epoch
+from fastfit.kernels.gemm import Matrices, gemm_at
+from fastfit.kernels.network_epoch import train_epoch, update_units
+from fastfit.kernels.network_pass import drop_neurons, make_activation, pass_block
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
     GROUP_ROWS,
-    N_FIELDS,
     SOLVER_ADAM,
     SOLVER_NONE,
     SOLVER_RMSPROP,
     SOLVER_SGD,
     Layer,
-    Parameters,
-    Plan,
-    Samples,
+    Parts,
     Settings,
-    Workspace,
+    Sizes,
+    Table,
 )
+from fastfit.kernels.optimizer_step import MOVES, Step
+from fastfit.kernels.output_loss import OUTPUT_LOSSES
+from fastfit.runtime.address_table import table_of
 from fastfit.runtime.compile import as_readonly
 from fastfit.runtime.cpu import lanes
+from fastfit.runtime.far_call import address_of_kernel
 from fastfit.runtime.memory import aligned_zeros
 from fastfit.runtime.threads import run_team, threads_for
 from fastfit.training.network_prediction import forward
@@ -45,6 +49,10 @@ FLOPS_PER_NANOSECOND = {4: 80.0, 8: 40.0}  # of one thread, roughly
 MIN_BATCH_WORK = 6_000  # nanoseconds that a batch must cost for a second thread to be worth two meetings
 LONG_WORK = 50_000_000  # nanoseconds: from there on Ctrl-C must be heard within an epoch
 GRADIENT_BATCH = 512  # rows at a time where all of the data count for one gradient
+
+_NO_STEPS = Settings(SOLVER_NONE, 0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 0)
+_EMPTY = np.zeros(0)
+_parts_of_networks = {}
 
 
 class NetworkSpec(NamedTuple):
@@ -194,9 +202,9 @@ class _Packing(NamedTuple):
 
     def for_batch(self, batch_size):
         """The layers with positions for batches of so many rows, as kernels read them."""
-        table = np.array(self.layers, dtype=np.int64).reshape(-1, N_FIELDS)
+        table = np.array(self.layers, dtype=np.int64).reshape(-1, len(Layer._fields))
         table[:, 6:] *= batch_size
-        return as_readonly(table.ravel())
+        return table.ravel()
 
 
 class Network:
@@ -232,8 +240,7 @@ class Network:
         self._values = aligned_zeros(self._packing.n_values, self.spec.dtype)
         self._transposed = aligned_zeros(self._packing.n_transposed, self.spec.dtype)
         self._gradients = aligned_zeros(self._packing.n_values, self.spec.dtype)
-        self._plans = {}
-        self._workspaces = {}
+        self._workspace_key = self._tables = None
         self.load(coefs, intercepts)
 
     # ------------------------------------------------------------------------------------------ parameters
@@ -314,66 +321,91 @@ class Network:
         by_work = int(per_batch / (MIN_BATCH_WORK / 2))
         return max(1, min(threads_for(work, self.n_jobs), by_work))
 
-    def _plan(self, batch_size, n_threads):
-        key = (batch_size, n_threads)
-        if key not in self._plans:
-            units, costs = [], []
-            for number, layer in enumerate(self._packing.layers):
-                for first in range(0, layer.fan_in, UNIT_ROWS):
-                    n_rows = min(UNIT_ROWS, layer.fan_in - first)
-                    units.append((number, first, n_rows))
-                    costs.append(n_rows * layer.out_stride)
-                units.append((number, layer.fan_in, 1))
-                costs.append(layer.out_stride)
-            middles = np.cumsum(costs) - np.array(costs) / 2.0
-            starts = np.searchsorted(middles, np.arange(n_threads + 1) * sum(costs) / n_threads)
-            self._plans[key] = Plan(
-                layers=self._packing.for_batch(batch_size),
-                units=as_readonly(np.array(units, dtype=np.int64).ravel()),
-                unit_starts=as_readonly(starts.astype(np.int64)),
-                n_layers=len(self._packing.layers),
-                batch_size=batch_size,
-            )
-        return self._plans[key]
+    def _cut_units(self, n_threads):
+        """Return the units of parameters, and which of them each member has: parts of about the same work."""
+        units, costs = [], []
+        for number, layer in enumerate(self._packing.layers):
+            for first in range(0, layer.fan_in, UNIT_ROWS):
+                n_rows = min(UNIT_ROWS, layer.fan_in - first)
+                units.append((number, first, n_rows))
+                costs.append(n_rows * layer.out_stride)
+            units.append((number, layer.fan_in, 1))
+            costs.append(layer.out_stride)
+        middles = np.cumsum(costs) - np.array(costs) / 2.0
+        starts = np.searchsorted(middles, np.arange(n_threads + 1) * sum(costs) / n_threads)
+        return np.array(units, dtype=np.int64).ravel(), starts.astype(np.int64)
 
-    def _workspace(self, plan, n_threads, keeps_slopes):
-        key = (plan.batch_size, n_threads, keeps_slopes)
-        if key not in self._workspaces:
-            dtype = self.spec.dtype
-            n_errors = (self._packing.row_values - self._packing.layers[0].in_stride) * plan.batch_size
-            room = BLOCK_ROWS * self._packing.layers[-1].out_stride
-            self._workspaces.clear()
-            self._workspaces[key] = Workspace(
-                activations=aligned_zeros(self._packing.row_values * plan.batch_size, dtype),
+    def _workspace(self, batch_size, n_threads, keeps_slopes):
+        """Return a `Table` with what depends on these alone; kept for the next epoch, which usually is like the last."""
+        key = (batch_size, n_threads, keeps_slopes)
+        if self._workspace_key != key:
+            packing, dtype = self._packing, self.spec.dtype
+            units, unit_starts = self._cut_units(n_threads)
+            n_errors = (packing.row_values - packing.layers[0].in_stride) * batch_size
+            room = BLOCK_ROWS * packing.layers[-1].out_stride
+            self._tables = Table(*[_EMPTY] * len(Table._fields))._replace(
+                values=self._values,
+                transposed=self._transposed,
+                gradients=self._gradients,
+                activations=aligned_zeros(packing.row_values * batch_size, dtype),
                 errors=aligned_zeros(n_errors, dtype),
                 slopes=aligned_zeros(n_errors if keeps_slopes else 0, dtype),
-                outputs=aligned_zeros((3 * n_threads, room), dtype),
-                row_losses=aligned_zeros(-(-plan.batch_size // GROUP_ROWS) * GROUP_ROWS, np.float64),
-                unit_sums=aligned_zeros((2, len(plan.units) // 3), np.float64),
-                totals=aligned_zeros(8, np.float64),
+                outputs=aligned_zeros(3 * n_threads * room, dtype),
+                row_losses=aligned_zeros(-(-batch_size // GROUP_ROWS) * GROUP_ROWS, np.float64),
+                unit_sums=aligned_zeros(2 * (len(units) // 3), np.float64),
+                totals=np.zeros(1),
+                layers=packing.for_batch(batch_size),
+                units=units,
+                unit_starts=unit_starts,
+                sizes=np.array(Sizes(len(packing.layers), len(units) // 3, batch_size, room), dtype=np.int64),
             )
-        return self._workspaces[key]
+            self._workspace_key = key
+        return self._tables
+
+    def _parts(self, solver, has_dropout):
+        """Return the addresses of the kernels that this network needs, compiled for its dtype."""
+        spec = self.spec
+        key = (solver, has_dropout, spec.dtype, spec.activation, spec.output, spec.loss)
+        if key not in _parts_of_networks:
+            table, like = table_of([_EMPTY]), spec.dtype.type(0)
+            activate, pull_back = make_activation(spec.activation)
+            at = Matrices(*[0] * len(Matrices._fields))
+            step = Step(0.0, 0.0, 0.0, 0.0, 0)
+            finish_output = OUTPUT_LOSSES[spec.output, spec.loss]
+            parts = Parts(
+                multiply=address_of_kernel(gemm_at, like, at, 0, 0, 0, 0),
+                activate=address_of_kernel(activate, table, like, 0, 0, 0),
+                pull_back=address_of_kernel(pull_back, table, like, 0, 0, 0)
+                if len(spec.layer_units) > 2
+                else 0,
+                drop_neurons=address_of_kernel(drop_neurons, table, like, 0, 0, 0, 0) if has_dropout else 0,
+                finish_output=address_of_kernel(finish_output, table, like, 0, 0, 0, 0),
+                pass_block=address_of_kernel(pass_block, table, like, 0, 0, 0, 0, 0, 0),
+                update_units=address_of_kernel(update_units, table, like, 0, 0, 0, 0, step),
+                move=address_of_kernel(MOVES[solver], 0, 0, 0, step, table, like) if solver in MOVES else 0,
+            )
+            _parts_of_networks[key] = np.array(parts, dtype=np.int64)
+        return _parts_of_networks[key]
 
     def _run_epoch(self, data, order, batch_size, rates, settings, state):
         n_rows = data.n_samples if order is None else len(order)
         batch_size = int(min(batch_size, max(n_rows, 1)))
         n_threads = self.n_threads_for(n_rows, batch_size)
-        order = np.arange(n_rows) if order is None else order
-        plan = self._plan(batch_size, n_threads)
-        keeps_slopes = self.spec.activation in NEED_INPUT or settings.dropout > 0.0
-        workspace = self._workspace(plan, n_threads, keeps_slopes)
-        samples = Samples(
-            data.X,
-            data.targets,
-            data.sample_weight,
-            as_readonly(np.ascontiguousarray(order, dtype=np.int64)),
-            as_readonly(np.atleast_1d(np.asarray(rates, dtype=np.float64))),
+        arrays = self._workspace(batch_size, n_threads, settings.keeps_slopes)._replace(
+            first=state.first,
+            second=state.second,
+            X=data.X,
+            targets=data.targets,
+            sample_weight=data.sample_weight,
+            order=np.ascontiguousarray(np.arange(n_rows) if order is None else order, dtype=np.int64),
+            rates=np.array(rates, dtype=np.float64, ndmin=1),
+            settings=np.array(settings, dtype=np.float64),
+            parts=self._parts(settings.solver, settings.dropout > 0.0),
         )
-        parameters = Parameters(self._values, self._transposed, self._gradients, state.first, state.second)
-        kernel = make_epoch(self.spec.activation, self.spec.output, self.spec.loss)
         may_be_long = self._work(n_rows, batch_size)[0] > LONG_WORK
-        run_team(kernel, n_threads, samples, parameters, workspace, plan, settings, may_be_long=may_be_long)
-        return float(workspace.totals[0]), -(-n_rows // batch_size)
+        like = self.spec.dtype.type(0)
+        run_team(train_epoch, n_threads, table_of(arrays), like, may_be_long=may_be_long)
+        return float(arrays.totals[0]), -(-n_rows // batch_size)
 
     def train_epoch(self, data, order, batch_size, settings, state, learning_rate):
         """Train for one epoch.
@@ -415,6 +447,7 @@ class Network:
             seed=int(settings.dropout_seed) & 0x7FFFFFFF,
             n_updates=int(state.n_updates[0]),
             leak=LEAKS.get(self.spec.activation, 0.0),
+            keeps_slopes=int(self.spec.activation in NEED_INPUT or settings.dropout > 0.0),
         )
         try:
             loss, n_batches = self._run_epoch(data, order, batch_size, learning_rate, told, state)
@@ -444,8 +477,8 @@ class Network:
         self.load(*self._unpack(packed))
         empty = np.zeros(0, self.spec.dtype)
         state = OptimizerState(empty, empty, np.zeros(1, np.int64))
-        told = Settings(
-            SOLVER_NONE, 0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, LEAKS.get(self.spec.activation, 0.0)
+        told = _NO_STEPS._replace(
+            leak=LEAKS.get(self.spec.activation, 0.0), keeps_slopes=int(self.spec.activation in NEED_INPUT)
         )
         loss, _ = self._run_epoch(data, None, GRADIENT_BATCH, 0.0, told, state)
         weight = float(data.sample_weight.sum()) if data.sample_weight.size else float(data.n_samples)
