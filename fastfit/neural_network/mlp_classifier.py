@@ -26,7 +26,8 @@ class MLPClassifier(MLPFitting, sklearn_neural_network.MLPClassifier):
     activation : {'identity', 'logistic', 'tanh', 'relu', 'leaky_relu', 'elu', 'gelu', 'silu'}, default='relu'
         What a unit of a hidden layer does with its input z. scikit-learn's: z itself, ``1 / (1 + exp(-z))``,
         ``tanh(z)``, ``max(0, z)``. fastfit's: ``max(0.01 z, z)``; z where it is positive, else ``exp(z) - 1``;
-        ``z Phi(z)`` with the normal distribution function; ``z / (1 + exp(-z))``.
+        ``z / 2 (1 + tanh(sqrt(2 / pi) (z + 0.044715 z**3)))``, close to z times the normal distribution function;
+        ``z / (1 + exp(-z))``.
 
     solver : {'lbfgs', 'sgd', 'adam', 'adamw', 'rmsprop'}, default='adam'
         'lbfgs' minimises the loss of all samples by a quasi-Newton method, for small data. The others take
@@ -219,6 +220,7 @@ class MLPClassifier(MLPFitting, sklearn_neural_network.MLPClassifier):
 
     References
     ----------
+    - D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", arXiv:1606.08415, 2016.
     - X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS
       2010.
     - D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.

@@ -15,6 +15,7 @@ from fastfit.neural_network.fit_callbacks import start_callbacks
 from fastfit.neural_network.plain_arrays import FLOAT_DTYPES, is_plain_weight
 from fastfit.neural_network.prediction import is_beyond_doubt, network_outputs
 from fastfit.parameters import ValidatesChangedParameters
+from fastfit.runtime.threads import threads_for
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop")
 
@@ -72,6 +73,7 @@ class MLPFitting(ValidatesChangedParameters, CallbackSupportMixin):
         if issparse(X):
             return self._fall_back(X, y, sample_weight, incremental)
         training_run.hidden_layer_sizes(self)
+        threads_for(0.0, self.n_jobs)  # raises for an n_jobs that makes no sense
         self._check_settings(incremental)
         n_tasks = 1 if incremental else self.max_iter + (self.solver == "lbfgs")
         callbacks = start_callbacks(self, X, y, sample_weight, n_tasks)

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy.special import erf, expit
+from scipy.special import expit
 from sklearn.utils.extmath import safe_sparse_dot
 
 from fastfit.neural_network.plain_arrays import is_plain_matrix
@@ -31,7 +31,13 @@ def _elu(z):
 
 
 def _gelu(z):
-    z *= 0.5 * (1.0 + erf(z * z.dtype.type(math.sqrt(0.5))))
+    inner = 0.044715 * z * z * z
+    inner += z
+    inner *= math.sqrt(2.0 / math.pi)
+    np.tanh(inner, out=inner)
+    inner += 1.0
+    z *= 0.5
+    z *= inner
 
 
 def _silu(z):

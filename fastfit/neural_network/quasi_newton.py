@@ -15,7 +15,8 @@ from fastfit.training.network import Network, make_training_data
 def minimise(estimator, samples, spec, callbacks):
     """Minimise the loss of all samples over all weights, and set what is learned.
 
-    As in scikit-learn everything is float64, whatever the dtype of X: the line search needs the digits.
+    As in scikit-learn the loss is computed with the dtype of the weights to start from, which is that of X, and SciPy
+    makes float64 of the weights that it finds.
 
     Parameters
     ----------
@@ -23,7 +24,6 @@ def minimise(estimator, samples, spec, callbacks):
         With ``coefs_`` and ``intercepts_`` to start from.
     samples : Samples
     spec : fastfit.training.network.NetworkSpec
-        Of float64.
     callbacks : FitCallbacks or None
 
     Raises
@@ -31,7 +31,7 @@ def minimise(estimator, samples, spec, callbacks):
     ValueError
         If the weights overflow, or X or y hold NaN or infinity.
     """
-    weights = [np.asarray(array, dtype=np.float64) for array in (*estimator.coefs_, *estimator.intercepts_)]
+    weights = [*estimator.coefs_, *estimator.intercepts_]
     n_layers = len(estimator.coefs_)
     network = Network(spec, weights[:n_layers], weights[n_layers:], n_jobs=estimator.n_jobs)
     data = make_training_data(spec, *samples)

@@ -50,7 +50,7 @@ def train(estimator, samples, n_outputs, *, held_out=None, incremental=False, ca
     estimator.n_outputs_ = n_outputs
     spec = _initialise(estimator, samples.X, n_outputs, incremental)
     if estimator.solver == "lbfgs":
-        minimise(estimator, samples, spec._replace(dtype=np.dtype(np.float64)), callbacks)
+        minimise(estimator, samples, spec, callbacks)
         return
     _begin_curves(estimator, has_scores=held_out is not None or estimator.early_stopping)
     rows = None
@@ -119,10 +119,12 @@ def _out_activation(estimator):
 def _begin_curves(estimator, has_scores):
     """Set the attributes that an epoch adds to or compares with, unless a former fit has left them."""
     fitted = estimator.__dict__
-    fitted.setdefault("loss_curve_", [])
+    # Copies, so that a run that fails leaves the curves of the former fit as they are.
+    estimator.loss_curve_ = [*fitted.get("loss_curve_", ())]
     if has_scores:
         if fitted.get("validation_scores_") is None:
             fitted.update(validation_scores_=[], best_validation_score_=-math.inf)
+        estimator.validation_scores_ = [*estimator.validation_scores_]
     else:
         fitted.setdefault("validation_scores_", None)
         fitted.setdefault("best_validation_score_", None)

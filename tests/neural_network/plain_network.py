@@ -6,7 +6,17 @@ tested against scikit-learn.
 
 import numpy as np
 from scipy.special import expit, xlogy
-from scipy.stats import norm
+
+
+def gelu(z):
+    return 0.5 * z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)))
+
+
+def gelu_slope(z):
+    share = np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))
+    inner = np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * z**2)
+    return 0.5 * (1 + share) + 0.5 * z * (1 - share**2) * inner
+
 
 # value and derivative, both as functions of a unit's input
 ACTIVATIONS = {
@@ -16,7 +26,7 @@ ACTIVATIONS = {
     "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(z.dtype)),
     "leaky_relu": (lambda z: np.where(z > 0, z, 0.01 * z), lambda z: np.where(z > 0, 1.0, 0.01)),
     "elu": (lambda z: np.where(z > 0, z, np.expm1(z)), lambda z: np.where(z > 0, 1.0, np.exp(z))),
-    "gelu": (lambda z: z * norm.cdf(z), lambda z: norm.cdf(z) + z * norm.pdf(z)),
+    "gelu": (gelu, gelu_slope),
     "silu": (lambda z: z * expit(z), lambda z: expit(z) * (1 + z * (1 - expit(z)))),
 }
 
