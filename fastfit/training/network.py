@@ -365,7 +365,8 @@ class Network:
     def _parts(self, solver, has_dropout):
         """Return the addresses of the kernels that this network needs, compiled for its dtype."""
         spec = self.spec
-        key = (solver, has_dropout, spec.dtype, spec.activation, spec.output, spec.loss)
+        has_hidden = len(spec.layer_units) > 2
+        key = (solver, has_dropout, has_hidden, spec.dtype, spec.activation, spec.output, spec.loss)
         if key not in _parts_of_networks:
             table, like = table_of([_EMPTY]), spec.dtype.type(0)
             activate, pull_back = make_activation(spec.activation)
@@ -376,7 +377,7 @@ class Network:
                 multiply=address_of_kernel(gemm_at, like, at, 0, 0, 0, 0),
                 activate=address_of_kernel(activate, table, like, 0, 0, 0),
                 pull_back=address_of_kernel(pull_back, table, like, 0, 0, 0)
-                if len(spec.layer_units) > 2
+                if has_hidden
                 else 0,
                 drop_neurons=address_of_kernel(drop_neurons, table, like, 0, 0, 0, 0) if has_dropout else 0,
                 finish_output=address_of_kernel(finish_output, table, like, 0, 0, 0, 0),
