@@ -229,7 +229,7 @@ class MLPRegressor(MLPFitting, sklearn_neural_network.MLPRegressor):
     >>> from sklearn.preprocessing import scale
     >>> from fastfit.neural_network import MLPRegressor
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> model = MLPRegressor(solver="lbfgs", hidden_layer_sizes=5, max_iter=40, tol=1.0, random_state=0)
+    >>> model = MLPRegressor(solver="lbfgs", hidden_layer_sizes=5, tol=0.01, random_state=0)
     >>> model.fit(scale(X), scale(y)).score(scale(X), scale(y)) > 0.5
     True
     >>> model.fit_engine_

@@ -376,9 +376,7 @@ class Network:
             parts = Parts(
                 multiply=address_of_kernel(gemm_at, like, at, 0, 0, 0, 0),
                 activate=address_of_kernel(activate, table, like, 0, 0, 0),
-                pull_back=address_of_kernel(pull_back, table, like, 0, 0, 0)
-                if has_hidden
-                else 0,
+                pull_back=address_of_kernel(pull_back, table, like, 0, 0, 0) if has_hidden else 0,
                 drop_neurons=address_of_kernel(drop_neurons, table, like, 0, 0, 0, 0) if has_dropout else 0,
                 finish_output=address_of_kernel(finish_output, table, like, 0, 0, 0, 0),
                 pass_block=address_of_kernel(pass_block, table, like, 0, 0, 0, 0, 0, 0),
