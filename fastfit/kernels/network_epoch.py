@@ -172,12 +172,14 @@ def train_epoch(control, thread_idx, n_threads, table, like):
     for batch in range((n + sizes.batch_size - 1) // sizes.batch_size):
         batch_first = batch * sizes.batch_size
         batch_rows = sizes.batch_size if batch_first + sizes.batch_size <= n else n - batch_first
-        first, last = _share_of(thread_idx, n_threads, batch_rows)
+        own_first, last = _share_of(thread_idx, n_threads, batch_rows)
+        first = own_first
         while first < last:
             n_rows = BLOCK_ROWS if last - first >= BLOCK_ROWS else last - first
             update = settings.n_updates + batch
+            ahead = batch_first + (first + n_rows if first + n_rows < last else batch_rows + own_first)
             _call_pass_block(
-                parts.pass_block, (table, like, first, n_rows, batch_first, batch_rows, update, thread_idx)
+                parts.pass_block, (table, like, first, n_rows, batch_first, ahead, update, thread_idx)
             )
             first += n_rows
         weight = _weight_of_batch(batch_first, batch_rows, samples)

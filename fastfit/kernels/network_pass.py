@@ -143,11 +143,12 @@ def make_activation(name):
 
 
 @jit(internal=True)
-def pass_block(table, like, first, n_rows, batch_first, batch_rows, update, thread_idx):
+def pass_block(table, like, first, n_rows, batch_first, ahead, update, thread_idx):
     """Take some rows of a batch through the network and back.
 
-    Their activations, errors and weighted losses are in the workspace afterwards. Meanwhile the rows that follow in the
-    next batch are asked for, some before each product: all at once they would hold up everything else.
+    Their activations, errors and weighted losses are in the workspace afterwards. Meanwhile as many rows are asked for
+    that this member needs next, from `ahead` in the order, some before each product: all at once they would hold up
+    everything else, and much earlier they would be out of the cache again.
     """
     parameters, samples, workspace = (
         parameters_of(table, like),
@@ -159,7 +160,7 @@ def pass_block(table, like, first, n_rows, batch_first, batch_rows, update, thre
     has_dropout = settings_of(table).dropout > 0.0
     input_layer = layer_of(table, 0)
     _gather_rows(first, first + n_rows, batch_first, input_layer, samples, activations)
-    ahead, last_ahead = batch_first + batch_rows + first, batch_first + batch_rows + first + n_rows
+    last_ahead = ahead + n_rows
     n_asked = n_rows // (2 * n_layers - 1) + 1
     for turn in range(2 * n_layers - 1):
         number = turn if turn < n_layers else 2 * n_layers - 1 - turn

@@ -1,8 +1,8 @@
 """Arrays handed to kernels by their addresses, in a table of integers.
 
 An array is seven words of arguments to a kernel, and as many instructions to check for each that a caller in Python
-passes. A kernel of a dozen arrays that calls another for some hundred nanoseconds of work, or is itself called so, spends
-more on its arguments than on the work; so do the compiler's passes. A table of (address, length) pairs is one array.
+passes. A kernel of a dozen arrays that calls another for some hundred nanoseconds of work spends more on the arguments
+than on the work, and so do the compiler's passes. A table of (address, length) pairs is one array.
 
 `table_of` writes it in Python, and `array_at` makes an array of a pair in a kernel, at the cost of two loads. Whoever
 makes a table must keep its arrays alive while it is used.

@@ -1,9 +1,9 @@
 """Calls of one kernel by another through an address, so that each is compiled and optimised once, apart.
 
 What a kernel calls directly, LLVM optimises again with every kernel around it: a large part of a large kernel costs
-its time to compile at every level, and again in each variant of what calls it. A far call costs some nanoseconds instead, as
-nothing is inlined, and lets variants of a part (activations, losses) be chosen at run time while only those in use are
-compiled.
+its time to compile at every level, and again in each variant of what calls it. A far call costs some nanoseconds
+instead, as nothing is inlined, and lets variants of a part (activations, losses) be chosen at run time while only those
+in use are compiled.
 
     call_part = make_far_call(part)
 
