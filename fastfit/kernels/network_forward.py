@@ -1,6 +1,7 @@
 """Predictions of a network: activations forward, a block of rows at a time, from weights where they lie.
 
-Nothing is packed, so that one row costs hardly more than reading the weights once. Two blocks of activations take turns.
+Nothing is packed, so that one row costs hardly more than reading the weights once. Two blocks of activations take
+turns.
 """
 
 import functools
@@ -25,11 +26,11 @@ IDENTITY, EXPONENTIAL, LOGISTIC, SOFTMAX = 0, 1, 2, 3
 class ForwardPlan(NamedTuple):
     """What a prediction reads and writes."""
 
-    # (n_layers * N_FORWARD_FIELDS,) int64, read-only: fan_in, fan_out, address and row stride of the weights, and where
-    # the layer's intercepts begin.
+    # (n_layers * N_FORWARD_FIELDS,) int64: fan_in, fan_out, address and row stride of the weights, and where the
+    # layer's intercepts begin.
     layers: np.ndarray
     intercepts: np.ndarray  # flat, every layer's filled up to whole vectors
-    scratch: np.ndarray  # (n_threads * 2 * BLOCK_ROWS * stride,) of the network's dtype
+    scratch: np.ndarray  # (n_threads * 2 * rows of a block * stride,) of the network's dtype
     n_layers: int
     stride: int  # of the widest layer but the input
     output: int
@@ -95,7 +96,8 @@ def make_forward(activation):
         like, n_lanes, n = values[0], lanes(values.dtype), len(out)
         n_features = element(plan.layers, 0)
         n_blocks = (n + BLOCK_ROWS - 1) // BLOCK_ROWS
-        begin = thread_idx * 2 * BLOCK_ROWS * stride
+        half = stride * (BLOCK_ROWS if n > BLOCK_ROWS else n)
+        begin = thread_idx * 2 * half
         for block in range(n_blocks * thread_idx // n_threads, n_blocks * (thread_idx + 1) // n_threads):
             if stop_requested(control):
                 return
@@ -133,7 +135,7 @@ def make_forward(activation):
                 )
                 if is_hidden:
                     source, source_stride = address_of(values, target), stride
-                    target = 2 * begin + BLOCK_ROWS * stride - target
+                    target = 2 * begin + half - target
             _finish_rows(plan.output, target, n_rows, stride, fan_out, values, first, out)
 
     return forward

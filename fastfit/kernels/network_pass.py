@@ -86,7 +86,7 @@ def drop_neurons(table, like, number, first, n_rows, update):
     dropped = activations.dtype.type(0.0)
     for i in range(first, first + n_rows):
         at, error_at = layer.output_at + i * layer.out_stride, layer.error_at + i * layer.out_stride
-        row_seed = _random_bits(_random_bits(settings.seed, update * (number + 1)), i)
+        row_seed = _random_bits(_random_bits(settings.seed, update * sizes_of(table).n_layers + number), i)
         for j in range(layer.fan_out):
             factor = dropped if _random_bits(row_seed, j) < limit else kept
             activations[at + j] *= factor

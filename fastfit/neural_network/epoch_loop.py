@@ -13,6 +13,7 @@ from fastfit.neural_network.learning_rates import scheduled_rate
 from fastfit.neural_network.optimizers import next_optimizer, optimizer_settings, prepare_state
 from fastfit.training.network import adam_step_size, make_training_data
 
+PIECE = 1 << 16
 MAX_SEED = np.iinfo(np.int32).max
 
 
@@ -111,7 +112,7 @@ class EpochLoop:
             callbacks.begin_epoch()
         if estimator.shuffle:
             shuffled = estimator._random_state.permutation(self.n_samples)
-            self.order = shuffled if self.order is None else self.order[shuffled]
+            self.order = shuffled if self.order is None else _reordered(self.order, shuffled)
         rate = self._learning_rate(epoch)
         loss = (
             self.network.train_epoch(
@@ -223,6 +224,14 @@ class EpochLoop:
             f"learning_rate_init={estimator.learning_rate_init!r}; a smaller learning rate may keep the training "
             "from diverging."
         )
+
+
+def _reordered(order, shuffled):
+    """Return ``order[shuffled]``, written over `shuffled` piece by piece: of many rows, a third array would be large."""
+    for start in range(0, len(shuffled), PIECE):
+        piece = shuffled[start : start + PIECE]
+        piece[:] = order[piece]
+    return shuffled
 
 
 def _batch_size(estimator, n_samples):

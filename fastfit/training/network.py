@@ -240,7 +240,7 @@ class Network:
         self._values = aligned_zeros(self._packing.n_values, self.spec.dtype)
         self._transposed = aligned_zeros(self._packing.n_transposed, self.spec.dtype)
         self._gradients = aligned_zeros(self._packing.n_values, self.spec.dtype)
-        self._workspace_key = self._tables = None
+        self._workspace_key = self._kept = None
         self.load(coefs, intercepts)
 
     # ------------------------------------------------------------------------------------------ parameters
@@ -336,14 +336,17 @@ class Network:
         return np.array(units, dtype=np.int64).ravel(), starts.astype(np.int64)
 
     def _workspace(self, batch_size, n_threads, keeps_slopes):
-        """Return a `Table` with what depends on these alone; kept for the next epoch, which usually is like the last."""
+        """Return a `Table` with what depends on these alone, and its addresses.
+
+        They are kept: the next epoch usually is like the last.
+        """
         key = (batch_size, n_threads, keeps_slopes)
         if self._workspace_key != key:
             packing, dtype = self._packing, self.spec.dtype
             units, unit_starts = self._cut_units(n_threads)
             n_errors = (packing.row_values - packing.layers[0].in_stride) * batch_size
             room = BLOCK_ROWS * packing.layers[-1].out_stride
-            self._tables = Table(*[_EMPTY] * len(Table._fields))._replace(
+            arrays = Table(*[_EMPTY] * len(Table._fields))._replace(
                 values=self._values,
                 transposed=self._transposed,
                 gradients=self._gradients,
@@ -359,8 +362,8 @@ class Network:
                 unit_starts=unit_starts,
                 sizes=np.array(Sizes(len(packing.layers), len(units) // 3, batch_size, room), dtype=np.int64),
             )
-            self._workspace_key = key
-        return self._tables
+            self._workspace_key, self._kept = key, (arrays, table_of(arrays))
+        return self._kept
 
     def _parts(self, solver, has_dropout):
         """Return the addresses of the kernels that this network needs, compiled for its dtype."""
@@ -390,20 +393,24 @@ class Network:
         n_rows = data.n_samples if order is None else len(order)
         batch_size = int(min(batch_size, max(n_rows, 1)))
         n_threads = self.n_threads_for(n_rows, batch_size)
-        arrays = self._workspace(batch_size, n_threads, settings.keeps_slopes)._replace(
-            first=state.first,
-            second=state.second,
-            X=data.X,
-            targets=data.targets,
-            sample_weight=data.sample_weight,
-            order=np.ascontiguousarray(np.arange(n_rows) if order is None else order, dtype=np.int64),
-            rates=np.array(rates, dtype=np.float64, ndmin=1),
-            settings=np.array(settings, dtype=np.float64),
-            parts=self._parts(settings.solver, settings.dropout > 0.0),
-        )
+        arrays, table = self._workspace(batch_size, n_threads, settings.keeps_slopes)
+        changing = {
+            "first": state.first,
+            "second": state.second,
+            "X": data.X,
+            "targets": data.targets,
+            "sample_weight": data.sample_weight,
+            "order": np.ascontiguousarray(np.arange(n_rows) if order is None else order, dtype=np.int64),
+            "rates": np.array(rates, dtype=np.float64, ndmin=1),
+            "settings": np.array(settings, dtype=np.float64),
+            "parts": self._parts(settings.solver, settings.dropout > 0.0),
+        }
+        table = table.copy()
+        for name, array in changing.items():
+            place = 2 * Table._fields.index(name)
+            table[place : place + 2] = array.__array_interface__["data"][0], array.size
         may_be_long = self._work(n_rows, batch_size)[0] > LONG_WORK
-        like = self.spec.dtype.type(0)
-        run_team(train_epoch, n_threads, table_of(arrays), like, may_be_long=may_be_long)
+        run_team(train_epoch, n_threads, table, self.spec.dtype.type(0), may_be_long=may_be_long)
         return float(arrays.totals[0]), -(-n_rows // batch_size)
 
     def train_epoch(self, data, order, batch_size, settings, state, learning_rate):

@@ -7,6 +7,7 @@ from fastfit.kernels.network_forward import (
     EXPONENTIAL,
     IDENTITY,
     LOGISTIC,
+    N_FORWARD_FIELDS,
     SOFTMAX,
     ForwardPlan,
     make_forward,
@@ -15,11 +16,13 @@ from fastfit.kernels.network_plan import BLOCK_ROWS
 from fastfit.runtime.compile import as_readonly
 from fastfit.runtime.cpu import lanes
 from fastfit.runtime.memory import aligned_zeros
-from fastfit.runtime.threads import run_team, threads_for
+from fastfit.runtime.threads import CONTROL_SIZE, run_team, threads_for
 
 OUTPUT_KINDS = {"identity": IDENTITY, "exp": EXPONENTIAL, "logistic": LOGISTIC, "softmax": SOFTMAX}
 FLOPS_PER_NANOSECOND = {4: 60.0, 8: 30.0}  # of one thread, roughly
+SHORT_WORK = 20_000  # nanoseconds: up to there asking who else is at work would take longer
 LONG_WORK = 200_000_000  # nanoseconds: from there on Ctrl-C must be heard
+_NOBODY = np.zeros(CONTROL_SIZE, dtype=np.int64)  # the control array of a member alone, whom nobody stops
 
 
 def forward(spec, coefs, intercepts, X, n_jobs=None):
@@ -49,36 +52,46 @@ def forward(spec, coefs, intercepts, X, n_jobs=None):
     """
     dtype = np.dtype(spec.dtype)
     X = np.ascontiguousarray(X, dtype=dtype)
-    n_rows = X.shape[0]
-    per_vector, itemsize = lanes(dtype), dtype.itemsize
+    n_rows, per_vector, itemsize = X.shape[0], lanes(dtype), dtype.itemsize
     table, held, shifts_at, flops, widest = [], [], 0, 0, 0
-    for coef, intercept in zip(coefs, intercepts, strict=True):
+    for coef in coefs:
         if coef.dtype != dtype or (coef.strides[1] != itemsize and coef.shape[1] > 1) or coef.strides[0] <= 0:
             coef = np.ascontiguousarray(coef, dtype=dtype)
         held.append(coef)
         fan_in, fan_out = coef.shape
-        stride = coef.strides[0] // itemsize
-        table += [fan_in, fan_out, coef.__array_interface__["data"][0], stride, shifts_at]
+        table += (
+            fan_in,
+            fan_out,
+            coef.__array_interface__["data"][0],
+            coef.strides[0] // itemsize,
+            shifts_at,
+        )
         width = -(-fan_out // per_vector) * per_vector
         shifts_at += width
         widest = max(widest, width)
         flops += 2 * fan_in * fan_out
     shifts = np.zeros(shifts_at, dtype)
-    for number, intercept in enumerate(intercepts):
-        at = table[5 * number + 4]
+    for intercept, at in zip(intercepts, table[4::N_FORWARD_FIELDS], strict=True):
         shifts[at : at + len(intercept)] = intercept
     work = n_rows * flops / FLOPS_PER_NANOSECOND[itemsize]
     n_threads = threads_for(work, n_jobs)
+    n_scratch = n_threads * 2 * min(n_rows, BLOCK_ROWS) * widest
     plan = ForwardPlan(
-        layers=as_readonly(np.array(table, dtype=np.int64)),
-        intercepts=as_readonly(shifts),
-        scratch=aligned_zeros(n_threads * 2 * BLOCK_ROWS * widest, dtype),
+        layers=np.array(table),
+        intercepts=shifts,
+        scratch=aligned_zeros(n_scratch, dtype) if n_rows > 1 else np.empty(n_scratch, dtype),
         n_layers=len(held),
         stride=widest,
         output=OUTPUT_KINDS[spec.output],
         leak=LEAKS.get(spec.activation, 0.0),
     )
-    out = np.empty((n_rows, held[-1].shape[1]), dtype)
+    out = np.empty((n_rows, fan_out), dtype)
+    if n_rows == 0:
+        return out
     kernel = make_forward(spec.activation)
-    run_team(kernel, n_threads, plan, as_readonly(X.reshape(-1)), out, may_be_long=work > LONG_WORK)
+    X = as_readonly(X.reshape(-1))
+    if work < SHORT_WORK:
+        kernel(_NOBODY, 0, 1, plan, X, out)
+    else:
+        run_team(kernel, n_threads, plan, X, out, may_be_long=work > LONG_WORK)
     return out
