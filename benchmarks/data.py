@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.datasets import load_iris, make_classification, make_regression
+from sklearn.datasets import load_digits, load_iris, make_classification, make_regression
 
 _N_TEST_MAX = 20_000
 _BLOCK_ROWS = 65_536
@@ -127,3 +127,19 @@ def iris_petal_width(n_samples=150, n_features=3):
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     X, y = np.ascontiguousarray(X[:, :3]), X[:, 3].copy()
     return Data(X, y, X, y)
+
+
+def largest_of(n_samples, n_features, *, n_classes=10, dtype=np.float32, seed=0):
+    """Which of the first columns is the largest in absolute value: classes that a network has to bend for."""
+    rng = np.random.default_rng(seed)
+    n_rows = n_samples + _n_test(n_samples)
+    X = normal_matrix(rng, n_rows, n_features, dtype)
+    y = np.abs(X[:, :n_classes]).argmax(axis=1)
+    y[:n_classes] = np.arange(min(n_classes, n_features)).repeat(n_classes)[:n_classes]
+    return _split(X, y, n_samples)
+
+
+def digits(n_samples=1400, n_features=64):
+    """Images of digits, the rows and pixels ahead of which are fitted."""
+    X, y = load_digits(return_X_y=True)
+    return _split(X[:, :n_features] / 16.0, y, n_samples)

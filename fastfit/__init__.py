@@ -16,6 +16,8 @@ _HOME_OF_NAME = {
     "ExtraTreesClassifier": "fastfit.ensemble",
     "ExtraTreesRegressor": "fastfit.ensemble",
     "LinearRegression": "fastfit.linear_model",
+    "MLPClassifier": "fastfit.neural_network",
+    "MLPRegressor": "fastfit.neural_network",
     "RandomForestClassifier": "fastfit.ensemble",
     "RandomForestRegressor": "fastfit.ensemble",
     "SGDClassifier": "fastfit.linear_model",
@@ -24,7 +26,7 @@ _HOME_OF_NAME = {
     "get_config": "fastfit.runtime.config",
     "set_config": "fastfit.runtime.config",
 }
-_MODULES = ("ensemble", "linear_model", "tree")
+_MODULES = ("ensemble", "linear_model", "neural_network", "tree")
 
 __all__ = [
     "DecisionTreeClassifier",
@@ -34,6 +36,8 @@ __all__ = [
     "ExtraTreesClassifier",
     "ExtraTreesRegressor",
     "LinearRegression",
+    "MLPClassifier",
+    "MLPRegressor",
     "RandomForestClassifier",
     "RandomForestRegressor",
     "SGDClassifier",
@@ -42,6 +46,7 @@ __all__ = [
     "ensemble",
     "get_config",
     "linear_model",
+    "neural_network",
     "set_config",
     "tree",
 ]

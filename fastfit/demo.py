@@ -97,11 +97,23 @@ _CLASSIFIER = "linear_model:SGDClassifier"
 _TREE = "tree:DecisionTreeClassifier"
 _TREE_OF_NUMBERS = "tree:DecisionTreeRegressor"
 _FOREST = "ensemble:RandomForestClassifier"
+_NETWORK = "neural_network:MLPClassifier"
+_NETWORK_OF_NUMBERS = "neural_network:MLPRegressor"
 _SEED = {"random_state": 0}
 _GD_SHOWN = ("solver", "learning_rate", "batch_size", "max_iter", "tol")
 _SGD_SHOWN = ("loss", "penalty", "alpha", "learning_rate", "batch_size", "max_iter")
 _TREE_SHOWN = ("criterion", "splitter", "max_depth", "min_samples_leaf", "max_features")
 _FOREST_SHOWN = ("n_estimators", "criterion", "max_depth", "max_features", "bootstrap")
+_NETWORK_SHOWN = (
+    "hidden_layer_sizes",
+    "activation",
+    "solver",
+    "alpha",
+    "batch_size",
+    "learning_rate_init",
+    "max_iter",
+)
+_QUICK_NETWORK = {**_SEED, "max_iter": 50}
 _TEN_TREES = {**_SEED, "n_estimators": 10, "n_jobs": -1}
 
 CASES = (
@@ -110,6 +122,10 @@ CASES = (
     Case("diabetes", _TREE_OF_NUMBERS, _SEED, shown=_TREE_SHOWN),
     Case("digits", _CLASSIFIER, _SEED, shown=_SGD_SHOWN),
     Case("digits", _FOREST, _SEED, shown=_FOREST_SHOWN),
+    Case("digits", _NETWORK, _SEED, shown=_NETWORK_SHOWN),
+    Case(
+        "diabetes", _NETWORK_OF_NUMBERS, {**_QUICK_NETWORK, "learning_rate_init": 0.01}, shown=_NETWORK_SHOWN
+    ),
     Case("breast cancer", _CLASSIFIER, {**_SEED, "loss": "log_loss"}),
     Case("breast cancer", _TREE, _SEED, shown=_TREE_SHOWN),
     Case("regression", _LINEAR),
@@ -118,6 +134,8 @@ CASES = (
     Case("classification", _CLASSIFIER, _SEED, extras={"batch_size": 64}),
     Case("classification", _TREE, _SEED),
     Case("classification", _FOREST, _TEN_TREES),
+    Case("classification", _NETWORK, {**_SEED, "max_iter": 10}),
+    Case("classification", _NETWORK, {**_SEED, "max_iter": 10}, extras={"dtype": "float32"}),
 )
 
 

@@ -115,7 +115,25 @@ def _forest():
         yield _task(forest(n_estimators=2), X, numbers, "numbers")
 
 
-FAMILIES = {"linear": _linear, "tree": _tree, "forest": _forest}
+def _mlp():
+    """Both dtypes with the default activation, and the others of scikit-learn with float32; every loss and solver."""
+    from fastfit.neural_network import MLPClassifier, MLPRegressor
+
+    few = {"max_iter": 2, "hidden_layer_sizes": (8,)}
+    for dtype in _DTYPES:
+        # As many rows as a prediction needs to be made by a kernel.
+        X = np.random.default_rng(0).standard_normal((_N_TREE_ROWS, 16)).astype(dtype)
+        numbers, classes = X[:, 0] + 1.0, np.arange(len(X)) % 3
+        for activation in ("relu", "tanh", "logistic", "identity"):
+            yield _task(MLPClassifier(activation=activation, **few), X, classes, f"more classes, {X.dtype}")
+        yield _task(MLPClassifier(**few), X, classes // 2, f"two classes, {X.dtype}")
+        yield _task(MLPRegressor(**few), X, numbers)
+        for settings in ({"solver": "sgd"}, {"solver": "lbfgs"}, {"early_stopping": True}):
+            yield _task(MLPClassifier(**settings, **few), X, classes, f"more classes, {X.dtype}")
+            yield _task(MLPRegressor(**settings, **few), X, numbers)
+
+
+FAMILIES = {"linear": _linear, "tree": _tree, "forest": _forest, "mlp": _mlp}
 
 
 def tasks(families=()):

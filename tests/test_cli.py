@@ -76,7 +76,7 @@ def test_without_a_command_the_commands_are_listed(capsys):
         (["--fast"], "unrecognized arguments: --fast"),
         (["demo", "--rows", "many"], "must be an integer of at least 1000, got 'many'"),
         (["demo", "--rows", "-5"], "must be an integer of at least 1000, got '-5'"),
-        (["warmup", "nonsense"], "unknown family 'nonsense'; there are: linear, tree, forest"),
+        (["warmup", "nonsense"], f"unknown family 'nonsense'; there are: {', '.join(warmup.FAMILIES)}"),
         (["cache", "--clean"], "unrecognized arguments: --clean"),
         (["info", "extra"], "unrecognized arguments: extra"),
     ],

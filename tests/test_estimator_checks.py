@@ -24,6 +24,14 @@ SETTINGS = {
         {"learning_rate": 0.01, "max_iter": 50},
         {"positive": True},
     ],
+    "MLPClassifier": [
+        {"solver": "lbfgs", "activation": "gelu", "max_iter": 20},
+        {"solver": "adamw", "dtype": "float64", "max_grad_norm": 1.0, "max_iter": 20},
+    ],
+    "MLPRegressor": [
+        {"solver": "lbfgs", "activation": "silu", "max_iter": 20},
+        {"solver": "rmsprop", "learning_rate": "cosine", "max_iter": 20},
+    ],
     "SGDClassifier": [
         {"batch_size": 8},
         {"batch_size": 8, "optimizer": "adam"},

@@ -211,7 +211,7 @@ def _tile_in_numpy(dtype, rows, width, args, masked):
         if n_rows == 0 or n_columns == 0:
             return np.zeros((n_rows, n_columns), dtype)
         n_items = 1 + (n_rows - 1) * row_stride + (n_columns - 1) * col_stride
-        items = (ctypes.c_char * (n_items * dtype.itemsize)).from_address(address)
+        items = (ctypes.c_char * int(n_items * dtype.itemsize)).from_address(int(address))
         strides = (row_stride * dtype.itemsize, col_stride * dtype.itemsize)
         return np.ndarray((n_rows, n_columns), dtype, items, strides=strides)
 
