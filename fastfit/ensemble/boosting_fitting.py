@@ -1,0 +1,284 @@
+"""What both classes of exact gradient boosting share in ``fit``: scikit-learn's rounds around trees grown by fastfit."""
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn._loss import loss as losses
+from sklearn.ensemble._gb import BaseGradientBoosting, VerboseReporter
+from sklearn.ensemble._gradient_boosting import _random_sample_mask
+from sklearn.tree._tree import NODE_DTYPE, Tree
+
+from fastfit.ensemble.forest_fitting import unfitted_tree
+from fastfit.fallback import note_fallback
+from fastfit.former_fit import keep_former_fit
+from fastfit.parameters import ValidatesChangedParameters
+from fastfit.runtime.threads import threads_for
+from fastfit.tree import DecisionTreeRegressor
+from fastfit.tree.tree_fitting import draw_seed, growth_options
+
+# Nanoseconds, roughly, that a value of X takes in one round.
+WORK_PER_VALUE = 10.0
+
+# What trees take from the ensemble.
+TREE_PARAMETERS = (
+    "max_depth",
+    "min_samples_split",
+    "min_samples_leaf",
+    "min_weight_fraction_leaf",
+    "min_impurity_decrease",
+    "max_features",
+    "max_leaf_nodes",
+    "ccp_alpha",
+)
+# Losses whose value scikit-learn reports twice as large as they are defined.
+HALVED_LOSSES = (losses.HalfSquaredError, losses.HalfBinomialLoss)
+
+
+_ONE_VALUE = np.ones(1, dtype=np.intp)
+
+
+class BoostingFitting(ValidatesChangedParameters):
+    """Mixin before scikit-learn's class: its checks, draws and learned attributes around fastfit's kernels."""
+
+    def fit(self, X, y, sample_weight=None, monitor=None):
+        """Fit the ensemble, round by round.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data, used as float32, without missing values. Sparse X is fitted by scikit-learn.
+
+        y : array-like of shape (n_samples,)
+            Classes (labels or strings), or target values.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples. Splits are not considered if they leave a child without positive weight.
+
+        monitor : callable, default=None
+            Called after every round as ``monitor(i, self, variables)`` with the number of the round and scikit-learn's
+            local variables by name; if it returns True, this round is the last.
+
+        Returns
+        -------
+        self : object
+            The fitted ensemble. If the fit fails, the former fit stays.
+        """
+        with keep_former_fit(self):
+            return super().fit(X, y, sample_weight, monitor)
+
+    def _fit_stages(
+        self,
+        X,
+        y,
+        raw_predictions,
+        sample_weight,
+        random_state,
+        X_val,
+        y_val,
+        sample_weight_val,
+        begin_at_stage=0,
+        monitor=None,
+    ):
+        """Do the rounds, and return their number: called by scikit-learn's ``fit`` with data that it has checked."""
+        if sp.issparse(X):
+            note_fallback(self, "sparse X")
+            self.fit_engine_ = "scikit-learn"
+            return super()._fit_stages(
+                X,
+                y,
+                raw_predictions,
+                sample_weight,
+                random_state,
+                X_val,
+                y_val,
+                sample_weight_val,
+                begin_at_stage,
+                monitor,
+            )
+        self.fit_engine_ = "fastfit"
+        rounds = _Rounds(self, X, y, raw_predictions, sample_weight, random_state)
+        early_stopping = None
+        if self.n_iter_no_change is not None:
+            early_stopping = _EarlyStopping(self, X_val, y_val, sample_weight_val, rounds.factor)
+        reporter = None
+        if self.verbose:
+            reporter = VerboseReporter(verbose=self.verbose)
+            reporter.init(self, begin_at_stage)
+        i = begin_at_stage
+        for i in range(begin_at_stage, self.n_estimators):
+            rounds.do_round(i)
+            if reporter is not None:
+                reporter.update(i, self)
+            if monitor is not None and monitor(i, self, rounds.variables(i, X, begin_at_stage)):
+                break
+            if early_stopping is not None and early_stopping.must_stop(i):
+                break
+        return i + 1
+
+
+class _EarlyStopping:
+    """Tells when the loss on the rows that are kept back has stopped to improve."""
+
+    def __init__(self, estimator, X_val, y_val, sample_weight_val, factor):
+        self.loss = estimator._loss
+        self.tol = estimator.tol
+        self.y = y_val
+        self.sample_weight = sample_weight_val
+        self.factor = factor
+        self.history = np.full(estimator.n_iter_no_change, np.inf)
+        # scikit-learn's own: it walks down each tree once that tree is there.
+        self.predictions = BaseGradientBoosting._staged_raw_predict(estimator, X_val, check_input=False)
+
+    def must_stop(self, i):
+        value = self.factor * self.loss(self.y, next(self.predictions), self.sample_weight)
+        if np.any(value + self.tol < self.history):
+            self.history[i % len(self.history)] = value
+            return False
+        return True
+
+
+class _Rounds:
+    """The rounds of one fit: gradients, a tree for each column of them, and the steps of its leaves."""
+
+    def __init__(self, estimator, X, y, raw_predictions, sample_weight, random_state):
+        from fastfit.training.boosting_trees import BoostedTrees
+
+        self.estimator = estimator
+        self.loss = estimator._loss
+        self.y = y
+        self.raw = raw_predictions
+        self.sample_weight = sample_weight
+        self.random_state = random_state
+        self.n_samples, self.n_features = X.shape
+        # Ones change nothing, and kernels without weights are faster.
+        self.weight = None if (sample_weight == 1.0).all() else sample_weight
+        self.has_bag = estimator.subsample < 1.0
+        self.n_in_bag = max(1, int(estimator.subsample * self.n_samples))
+        self.in_bag = np.ones(self.n_samples, dtype=bool)
+        self.factor = 2 if isinstance(self.loss, HALVED_LOSSES) else 1
+        self.trees = BoostedTrees(X, threads_for(WORK_PER_VALUE * X.size))
+        self.template = self._make_template()
+        self.options = None
+
+    def _make_template(self):
+        of_ensemble = {name: getattr(self.estimator, name) for name in TREE_PARAMETERS}
+        template = DecisionTreeRegressor(random_state=self.random_state, **of_ensemble)
+        template.n_features_in_ = self.n_features
+        template.n_outputs_ = 1
+        template.fit_engine_ = "fastfit"
+        return template
+
+    def do_round(self, i):
+        """Fit the trees of round i, and score them."""
+        if not self.has_bag:
+            self._fit_trees(i)
+            self.estimator.train_score_[i] = self._mean_loss(slice(None))
+            return
+        estimator = self.estimator
+        self.in_bag = _random_sample_mask(self.n_samples, self.n_in_bag, self.random_state)
+        out_of_bag = ~self.in_bag
+        former = self._mean_loss(out_of_bag) if i == 0 else estimator.oob_scores_[i - 1]
+        self._fit_trees(i)
+        estimator.train_score_[i] = self._mean_loss(self.in_bag)
+        estimator.oob_scores_[i] = self._mean_loss(out_of_bag)
+        estimator.oob_improvement_[i] = former - estimator.oob_scores_[i]
+        estimator.oob_score_ = estimator.oob_scores_[-1]
+
+    def variables(self, i, X, begin_at_stage):
+        """Return what a monitor may look at, by scikit-learn's names."""
+        return {
+            "self": self.estimator,
+            "i": i,
+            "X": X,
+            "y": self.y,
+            "raw_predictions": self.raw,
+            "sample_weight": self.sample_weight,
+            "sample_mask": self.in_bag,
+            "random_state": self.random_state,
+            "begin_at_stage": begin_at_stage,
+            "n_samples": self.n_samples,
+            "n_inbag": self.n_in_bag,
+            "do_oob": self.has_bag,
+            "factor": self.factor,
+        }
+
+    def _mean_loss(self, rows):
+        return self.factor * self.loss(
+            y_true=self.y[rows], raw_prediction=self.raw[rows], sample_weight=self.sample_weight[rows]
+        )
+
+    def _fit_trees(self, i):
+        from fastfit.training.boosting_leaves import weighted_percentile
+
+        loss = self.loss
+        if isinstance(loss, losses.HuberLoss):
+            errors = np.abs(self.y - self.raw[:, 0])
+            loss.closs.delta = float(weighted_percentile(errors, self.weight, 100 * loss.quantile))
+        neg_gradient = -loss.gradient(y_true=self.y, raw_prediction=self.raw, sample_weight=None)
+        neg_gradient = neg_gradient.reshape(self.n_samples, -1)
+        weight = self.weight
+        if self.has_bag:
+            weight = self.in_bag.astype(np.float64)
+            if self.weight is not None:
+                weight *= self.weight
+        if self.options is None or weight is not self.weight:
+            from fastfit.training.tree_growth import Target
+
+            self.options = growth_options(self.template, Target(neg_gradient, None), self.n_features, weight)
+        for k in range(neg_gradient.shape[1]):
+            self._fit_tree(i, k, np.ascontiguousarray(neg_gradient[:, k]), weight)
+
+    def _fit_tree(self, i, k, neg_gradient, weight):
+        from fastfit.training.boosting_leaves import LeafRows
+
+        grown = self.trees.grow(neg_gradient, weight, self.options, draw_seed(self.random_state))
+        nodes, values = grown.nodes, grown.values
+        tree = _make_tree(self.template, nodes, values, grown.max_depth)
+        estimator = unfitted_tree(self.template, self.random_state)
+        estimator.tree_ = tree
+        estimator.max_features_ = self.options.max_features
+        if estimator.ccp_alpha != 0.0:
+            estimator._prune_tree()
+            tree = estimator.tree_
+            nodes = np.ascontiguousarray(tree.__getstate__()["nodes"]).view(np.int64).reshape(-1, 8)
+        leaves = self.trees.leaves(nodes)
+        values = tree.value[:, 0, 0]
+        if not isinstance(self.loss, losses.HalfSquaredError):
+            leaf_rows = LeafRows(leaves, nodes, self.in_bag if self.has_bag else None)
+            values[leaf_rows.leaf_nodes] = self._leaf_steps(leaf_rows, k, neg_gradient, weight)
+        self.raw[:, k] += self.estimator.learning_rate * values.take(leaves)
+        self.estimator.estimators_[i, k] = estimator
+
+    def _leaf_steps(self, leaf_rows, k, neg_gradient, weight):
+        """Return what the leaves predict, by scikit-learn's formula for the loss."""
+        from fastfit.training.boosting_leaves import newton_steps, residual_steps
+
+        loss = self.loss
+        if isinstance(loss, losses.HalfBinomialLoss):
+            return newton_steps("binomial", leaf_rows, self.y, neg_gradient, weight)
+        if isinstance(loss, losses.HalfMultinomialLoss):
+            n_classes = loss.n_classes
+            is_class = (self.y == k).astype(np.float64)
+            return newton_steps(
+                "binomial", leaf_rows, is_class, neg_gradient, weight, (n_classes - 1) / n_classes
+            )
+        if isinstance(loss, losses.ExponentialLoss):
+            return newton_steps("exponential", leaf_rows, self.y, neg_gradient, weight)
+        residuals = self.y - self.raw[:, k]
+        if isinstance(loss, losses.HuberLoss):
+            return residual_steps(leaf_rows, residuals, weight, 50, loss.closs.delta)
+        rank = 100 * loss.closs.quantile if isinstance(loss, losses.PinballLoss) else 50
+        return residual_steps(leaf_rows, residuals, weight, rank)
+
+
+def _make_tree(template, nodes, values, max_depth):
+    """Return scikit-learn's tree of these nodes."""
+    tree = Tree(template.n_features_in_, _ONE_VALUE, 1)
+    tree.__setstate__(
+        {
+            "max_depth": int(max_depth),
+            "node_count": len(nodes),
+            "nodes": nodes.view(NODE_DTYPE).ravel(),
+            "values": values,
+        }
+    )
+    return tree
