@@ -141,6 +141,7 @@ class _Rounds:
 
     def __init__(self, estimator, X, y, raw_predictions, sample_weight, random_state):
         from fastfit.training.boosting_trees import BoostedTrees
+        from fastfit.training.tree_growth import Target
 
         self.estimator = estimator
         self.loss = estimator._loss
@@ -155,9 +156,17 @@ class _Rounds:
         self.n_in_bag = max(1, int(estimator.subsample * self.n_samples))
         self.in_bag = np.ones(self.n_samples, dtype=bool)
         self.factor = 2 if isinstance(self.loss, HALVED_LOSSES) else 1
-        self.trees = BoostedTrees(X, threads_for(WORK_PER_VALUE * X.size))
         self.template = self._make_template()
-        self.options = None
+        self.options = growth_options(
+            self.template, Target(y.reshape(-1, 1), None), self.n_features, self.weight
+        )
+        self.trees = BoostedTrees(
+            X,
+            self.options,
+            self.n_in_bag if self.has_bag else self.n_samples,
+            self.weight is not None,
+            threads_for(WORK_PER_VALUE * X.size),
+        )
 
     def _make_template(self):
         of_ensemble = {name: getattr(self.estimator, name) for name in TREE_PARAMETERS}
@@ -220,30 +229,30 @@ class _Rounds:
             weight = self.in_bag.astype(np.float64)
             if self.weight is not None:
                 weight *= self.weight
-        if self.options is None or weight is not self.weight:
-            from fastfit.training.tree_growth import Target
-
-            self.options = growth_options(self.template, Target(neg_gradient, None), self.n_features, weight)
+            if self.options.min_weight_leaf > 0.0:
+                least = self.template.min_weight_fraction_leaf * weight.sum()
+                self.options = self.options._replace(min_weight_leaf=float(least))
         for k in range(neg_gradient.shape[1]):
             self._fit_tree(i, k, np.ascontiguousarray(neg_gradient[:, k]), weight)
 
     def _fit_tree(self, i, k, neg_gradient, weight):
         from fastfit.training.boosting_leaves import LeafRows
 
-        grown = self.trees.grow(neg_gradient, weight, self.options, draw_seed(self.random_state))
-        nodes, values = grown.nodes, grown.values
-        tree = _make_tree(self.template, nodes, values, grown.max_depth)
+        in_bag = self.in_bag if self.has_bag else None
+        seed = draw_seed(self.random_state)
+        grown = self.trees.grow(neg_gradient, in_bag, weight, self.options, seed)
         estimator = unfitted_tree(self.template, self.random_state)
-        estimator.tree_ = tree
+        estimator.tree_ = tree = _make_tree(self.template, grown)
         estimator.max_features_ = self.options.max_features
         if estimator.ccp_alpha != 0.0:
             estimator._prune_tree()
             tree = estimator.tree_
             nodes = np.ascontiguousarray(tree.__getstate__()["nodes"]).view(np.int64).reshape(-1, 8)
-        leaves = self.trees.leaves(nodes)
+            grown = grown._replace(nodes=nodes, leaves=None, leaf_rows=None)
+        leaves = self.trees.find_leaves(grown.nodes) if grown.leaves is None else grown.leaves
         values = tree.value[:, 0, 0]
         if not isinstance(self.loss, losses.HalfSquaredError):
-            leaf_rows = LeafRows(leaves, nodes, self.in_bag if self.has_bag else None)
+            leaf_rows = LeafRows(leaves, grown.nodes, in_bag) if grown.leaf_rows is None else grown.leaf_rows
             values[leaf_rows.leaf_nodes] = self._leaf_steps(leaf_rows, k, neg_gradient, weight)
         self.raw[:, k] += self.estimator.learning_rate * values.take(leaves)
         self.estimator.estimators_[i, k] = estimator
@@ -270,15 +279,15 @@ class _Rounds:
         return residual_steps(leaf_rows, residuals, weight, rank)
 
 
-def _make_tree(template, nodes, values, max_depth):
-    """Return scikit-learn's tree of these nodes."""
+def _make_tree(template, grown):
+    """Return scikit-learn's tree of what was grown."""
     tree = Tree(template.n_features_in_, _ONE_VALUE, 1)
     tree.__setstate__(
         {
-            "max_depth": int(max_depth),
-            "node_count": len(nodes),
-            "nodes": nodes.view(NODE_DTYPE).ravel(),
-            "values": values,
+            "max_depth": int(grown.max_depth),
+            "node_count": len(grown.nodes),
+            "nodes": grown.nodes.view(NODE_DTYPE).ravel(),
+            "values": grown.values,
         }
     )
     return tree

@@ -67,6 +67,15 @@ class LeafRows:
         in_bag = _EVERY_ROW if in_bag is None else in_bag.view(np.uint8)
         order_by_leaf(leaves, in_bag, self.starts, self.rows)
 
+    @classmethod
+    def of_known(cls, nodes, starts, rows):
+        """Return an instance for rows that are in order already."""
+        known = object.__new__(cls)
+        known.leaf_nodes = np.flatnonzero(nodes[:, LEFT_CHILD] == LEAF_CHILD)
+        known.starts = starts
+        known.rows = rows
+        return known
+
     def rows_of(self, node):
         """Return the rows of a leaf."""
         return self.rows[self.starts[node] : self.starts[node + 1]]
