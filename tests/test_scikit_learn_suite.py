@@ -22,6 +22,7 @@ FORESTS = [
     "ensemble.RandomForestClassifier",
     "ensemble.RandomForestRegressor",
 ]
+BOOSTING = ["ensemble.GradientBoostingClassifier", "ensemble.GradientBoostingRegressor"]
 SWAPPED = {
     "sklearn.linear_model.tests.test_sgd": ["linear_model.SGDClassifier", "linear_model.SGDRegressor"],
     "sklearn.linear_model.tests.test_base": ["linear_model.LinearRegression"],
@@ -29,6 +30,7 @@ SWAPPED = {
     "sklearn.tree.tests.test_monotonic_tree": [*TREES, *FORESTS],
     "sklearn.tree.tests.test_export": TREES[:2],
     "sklearn.ensemble.tests.test_forest": FORESTS,
+    "sklearn.ensemble.tests.test_gradient_boosting": BOOSTING,
 }
 
 

@@ -1,4 +1,4 @@
-"""What both classes of exact gradient boosting share in ``fit``: scikit-learn's rounds around trees grown by fastfit."""
+"""What both classes of exact gradient boosting share in ``fit``: scikit-learn's rounds around fastfit's trees."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -165,7 +165,7 @@ class _Rounds:
             self.options,
             self.n_in_bag if self.has_bag else self.n_samples,
             self.weight is not None,
-            threads_for(WORK_PER_VALUE * X.size),
+            threads_for(WORK_PER_VALUE * X.size, estimator.n_jobs),
         )
 
     def _make_template(self):

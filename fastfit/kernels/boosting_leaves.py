@@ -1,6 +1,6 @@
 """From a grown tree to the steps of its leaves: which rows each leaf has, and sums over them.
 
-Sums are NumPy's own, pairwise over the rows in ascending order, so that a leaf's step is scikit-learn's to the last bit.
+Sums are NumPy's own, pairwise over the rows in ascending order: a leaf's step is scikit-learn's to the last bit.
 """
 
 from fastfit.kernels.tree_node import LEFT_CHILD, RIGHT_CHILD, SPLIT_FEATURE, SPLIT_THRESHOLD

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastfit.kernels.bounded_columns import N_BINS
-from fastfit.kernels.presort_entries import FEATURE_THRESHOLD, NEARLY_EQUAL, NEW_VALUE, ROW_BITS
+from fastfit.kernels.presort_entries import FEATURE_THRESHOLD, NEARLY_EQUAL, ROW_BITS
 from fastfit.runtime.compile import jit
 from fastfit.runtime.simd import element
 

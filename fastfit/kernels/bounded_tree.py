@@ -108,7 +108,7 @@ class BoundedTree(NamedTuple):
 @jit(internal=True)
 def _make_histograms(columns, work, level, group):
     """Make the histograms of a group of features for all nodes of a level: one of two siblings by subtraction."""
-    n_groups, _, group_size = columns.bins.shape
+    group_size = columns.bins.shape[2]
     size = group_size * N_BINS
     first = 1 << level
     side = level & 1
