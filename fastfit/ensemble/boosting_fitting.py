@@ -146,7 +146,6 @@ class _Rounds:
         self.estimator = estimator
         self.loss = estimator._loss
         self.y = y
-        self.raw = raw_predictions
         self.sample_weight = sample_weight
         self.random_state = random_state
         self.n_samples, self.n_features = X.shape
@@ -160,12 +159,32 @@ class _Rounds:
         self.options = growth_options(
             self.template, Target(y.reshape(-1, 1), None), self.n_features, self.weight
         )
-        self.trees = BoostedTrees(
-            X,
+        self.raw = np.ascontiguousarray(raw_predictions)
+        self.kind, self.step_factor = _kind_of_steps(self.loss)
+        # For each tree of a round: numbers, or 0 and 1.
+        self.targets = [y]
+        if self.loss.is_multiclass:
+            self.targets = [(y == k).astype(np.float64) for k in range(self.raw.shape[1])]
+        n_threads = threads_for(WORK_PER_VALUE * X.size, estimator.n_jobs)
+        n_rows = self.n_in_bag if self.has_bag else self.n_samples
+        self.trees = BoostedTrees(X, self.options, n_rows, self.weight is not None, n_threads)
+        self.small = self._make_small(X)
+
+    def _make_small(self, X):
+        """Return the `SmallBoosting` for these data, or None if they are not small."""
+        from fastfit.training import small_boosting
+
+        if X.size > small_boosting.SMALL_X or self.template.ccp_alpha != 0.0:
+            return None
+        return small_boosting.SmallBoosting(
+            self.trees.data,
+            np.stack(self.targets),
+            self.raw,
+            np.ones(self.n_samples) if self.weight is None else self.weight,
             self.options,
-            self.n_in_bag if self.has_bag else self.n_samples,
-            self.weight is not None,
-            threads_for(WORK_PER_VALUE * X.size, estimator.n_jobs),
+            self.kind,
+            self.step_factor,
+            self.estimator.learning_rate,
         )
 
     def _make_template(self):
@@ -222,8 +241,6 @@ class _Rounds:
         if isinstance(loss, losses.HuberLoss):
             errors = np.abs(self.y - self.raw[:, 0])
             loss.closs.delta = float(weighted_percentile(errors, self.weight, 100 * loss.quantile))
-        neg_gradient = -loss.gradient(y_true=self.y, raw_prediction=self.raw, sample_weight=None)
-        neg_gradient = neg_gradient.reshape(self.n_samples, -1)
         weight = self.weight
         if self.has_bag:
             weight = self.in_bag.astype(np.float64)
@@ -232,51 +249,85 @@ class _Rounds:
             if self.options.min_weight_leaf > 0.0:
                 least = self.template.min_weight_fraction_leaf * weight.sum()
                 self.options = self.options._replace(min_weight_leaf=float(least))
+        if self.small is not None:
+            self._do_small_round(i, weight)
+            return
+        neg_gradient = -loss.gradient(y_true=self.y, raw_prediction=self.raw, sample_weight=None)
+        neg_gradient = neg_gradient.reshape(self.n_samples, -1)
         for k in range(neg_gradient.shape[1]):
             self._fit_tree(i, k, np.ascontiguousarray(neg_gradient[:, k]), weight)
 
+    def _do_small_round(self, i, weight):
+        small = self.small
+        if self.has_bag:
+            small.set_bag(self.in_bag, weight, self.options)
+        gradient = small.gradient
+        if not self.loss.is_multiclass:
+            gradient = gradient[:, 0]
+        self.loss.gradient(y_true=self.y, raw_prediction=self.raw, sample_weight=None, gradient_out=gradient)
+        for k, grown in enumerate(small.do_round([draw_seed(self.random_state) for _ in self.targets])):
+            if self.kind is None:
+                steps = self._residual_steps(grown.leaf_rows, k, weight)
+                grown.values[grown.leaf_rows.leaf_nodes, 0, 0] = steps
+                self.raw[:, k] += self.estimator.learning_rate * grown.values[:, 0, 0].take(grown.leaves)
+            self._keep_tree(i, k, grown)
+
+    def _keep_tree(self, i, k, grown):
+        """Make an estimator of a tree, and return it."""
+        estimator = unfitted_tree(self.template, self.random_state)
+        estimator.tree_ = _make_tree(self.template, grown)
+        estimator.max_features_ = self.options.max_features
+        self.estimator.estimators_[i, k] = estimator
+        return estimator
+
     def _fit_tree(self, i, k, neg_gradient, weight):
-        from fastfit.training.boosting_leaves import LeafRows
+        from fastfit.training.boosting_leaves import LeafRows, newton_steps
 
         in_bag = self.in_bag if self.has_bag else None
         seed = draw_seed(self.random_state)
         grown = self.trees.grow(neg_gradient, in_bag, weight, self.options, seed)
-        estimator = unfitted_tree(self.template, self.random_state)
-        estimator.tree_ = tree = _make_tree(self.template, grown)
-        estimator.max_features_ = self.options.max_features
+        estimator = self._keep_tree(i, k, grown)
         if estimator.ccp_alpha != 0.0:
             estimator._prune_tree()
-            tree = estimator.tree_
-            nodes = np.ascontiguousarray(tree.__getstate__()["nodes"]).view(np.int64).reshape(-1, 8)
+            nodes = np.ascontiguousarray(estimator.tree_.__getstate__()["nodes"])
+            nodes = nodes.view(np.int64).reshape(len(nodes), -1)
             grown = grown._replace(nodes=nodes, leaves=None, leaf_rows=None)
         leaves = self.trees.find_leaves(grown.nodes) if grown.leaves is None else grown.leaves
-        values = tree.value[:, 0, 0]
-        if not isinstance(self.loss, losses.HalfSquaredError):
+        values = estimator.tree_.value[:, 0, 0]
+        if self.kind != "mean":
             leaf_rows = LeafRows(leaves, grown.nodes, in_bag) if grown.leaf_rows is None else grown.leaf_rows
-            values[leaf_rows.leaf_nodes] = self._leaf_steps(leaf_rows, k, neg_gradient, weight)
+            if self.kind is None:
+                steps = self._residual_steps(leaf_rows, k, weight)
+            else:
+                steps = newton_steps(
+                    self.kind, leaf_rows, self.targets[k], neg_gradient, weight, self.step_factor
+                )
+            values[leaf_rows.leaf_nodes] = steps
         self.raw[:, k] += self.estimator.learning_rate * values.take(leaves)
-        self.estimator.estimators_[i, k] = estimator
 
-    def _leaf_steps(self, leaf_rows, k, neg_gradient, weight):
-        """Return what the leaves predict, by scikit-learn's formula for the loss."""
-        from fastfit.training.boosting_leaves import newton_steps, residual_steps
+    def _residual_steps(self, leaf_rows, k, weight):
+        """Return the steps of leaves for losses that have no second derivative."""
+        from fastfit.training.boosting_leaves import residual_steps
 
         loss = self.loss
-        if isinstance(loss, losses.HalfBinomialLoss):
-            return newton_steps("binomial", leaf_rows, self.y, neg_gradient, weight)
-        if isinstance(loss, losses.HalfMultinomialLoss):
-            n_classes = loss.n_classes
-            is_class = (self.y == k).astype(np.float64)
-            return newton_steps(
-                "binomial", leaf_rows, is_class, neg_gradient, weight, (n_classes - 1) / n_classes
-            )
-        if isinstance(loss, losses.ExponentialLoss):
-            return newton_steps("exponential", leaf_rows, self.y, neg_gradient, weight)
         residuals = self.y - self.raw[:, k]
         if isinstance(loss, losses.HuberLoss):
             return residual_steps(leaf_rows, residuals, weight, 50, loss.closs.delta)
         rank = 100 * loss.closs.quantile if isinstance(loss, losses.PinballLoss) else 50
         return residual_steps(leaf_rows, residuals, weight, rank)
+
+
+def _kind_of_steps(loss):
+    """Return how the steps of leaves are computed, and what their numerators are multiplied by."""
+    if isinstance(loss, losses.HalfSquaredError):
+        return "mean", 1.0
+    if isinstance(loss, losses.HalfBinomialLoss):
+        return "binomial", 1.0
+    if isinstance(loss, losses.HalfMultinomialLoss):
+        return "binomial", (loss.n_classes - 1) / loss.n_classes
+    if isinstance(loss, losses.ExponentialLoss):
+        return "exponential", 1.0
+    return None, 1.0
 
 
 def _make_tree(template, grown):

@@ -125,6 +125,39 @@ def pairwise_sum(
     return sums[0]
 
 
+@jit(internal=True)
+def sum_leaf(
+    kind,  # BINOMIAL or EXPONENTIAL
+    start,
+    n,
+    rows,  # (n_samples,) int32 of order_by_leaf
+    y,  # (n_samples,) float64, 0 or 1
+    neg_gradient,  # (n_samples,) float64
+    weight,  # (n_samples,) float64, or (0,): ones
+    values,  # (3, n_samples) float64, scratch: each leaf has its own range
+    numbers,  # (64,) int64, scratch
+    products,  # (64,) float64, scratch
+    sums_out,  # (3,) float64: of the weights, and weighted of the negative gradients and second derivatives
+):
+    """Sum over the rows of one leaf, which stand from ``start`` on."""
+    has_weight = len(weight) > 0
+    for p in range(start, start + n):
+        row = element(rows, p)
+        step = neg_gradient[row]
+        w = weight[row] if has_weight else 1.0
+        if kind == EXPONENTIAL:
+            curvature = -step if y[row] == 0.0 else step
+        else:
+            prob = y[row] - step
+            curvature = prob * (1.0 - prob)
+        values[0, p] = w
+        values[1, p] = step * w
+        values[2, p] = curvature * w
+    sums_out[0] = pairwise_sum(values[0], start, n, numbers, products) if has_weight else n
+    sums_out[1] = pairwise_sum(values[1], start, n, numbers, products)
+    sums_out[2] = pairwise_sum(values[2], start, n, numbers, products)
+
+
 @jit
 def sum_leaves(
     control,
@@ -136,29 +169,26 @@ def sum_leaves(
     y,  # (n_samples,) float64, 0 or 1
     neg_gradient,  # (n_samples,) float64
     weight,  # (n_samples,) float64, or (0,): ones
-    values,  # (3, n_samples) float64, scratch: each leaf has its own range
+    values,  # (3, n_samples) float64, scratch
     scratch,  # ((n_threads, 64) int64, (n_threads, 64) float64)
-    sums_out,  # (n_nodes, 3) float64: of the weights, and weighted of the negative gradients and second derivatives
+    sums_out,  # (n_nodes, 3) float64, see sum_leaf
 ):
     """Sum over the rows of every leaf; members of a team take leaves in turn."""
-    has_weight = len(weight) > 0
     numbers, products = scratch[0][thread_idx], scratch[1][thread_idx]
     node = take_next(control, 0)
     while node < len(sums_out) and not stop_requested(control):
         start, n = starts[node], starts[node + 1] - starts[node]
-        for p in range(start, start + n):
-            row = element(rows, p)
-            step = neg_gradient[row]
-            w = weight[row] if has_weight else 1.0
-            if kind == EXPONENTIAL:
-                curvature = -step if y[row] == 0.0 else step
-            else:
-                prob = y[row] - step
-                curvature = prob * (1.0 - prob)
-            values[0, p] = w
-            values[1, p] = step * w
-            values[2, p] = curvature * w
-        sums_out[node, 0] = pairwise_sum(values[0], start, n, numbers, products) if has_weight else n
-        sums_out[node, 1] = pairwise_sum(values[1], start, n, numbers, products)
-        sums_out[node, 2] = pairwise_sum(values[2], start, n, numbers, products)
+        sum_leaf(
+            kind,
+            start,
+            n,
+            rows,
+            y,
+            neg_gradient,
+            weight,
+            values,
+            numbers,
+            products,
+            sums_out[node],
+        )
         node = take_next(control, 0)
