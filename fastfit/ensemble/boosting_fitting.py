@@ -13,7 +13,7 @@ from fastfit.former_fit import keep_former_fit
 from fastfit.parameters import ValidatesChangedParameters
 from fastfit.runtime.threads import threads_for
 from fastfit.tree import DecisionTreeRegressor
-from fastfit.tree.tree_fitting import draw_seed, growth_options
+from fastfit.tree.tree_fitting import MAX_SEED, draw_seed, growth_options
 
 # Nanoseconds, roughly, that a value of X takes in one round.
 WORK_PER_VALUE = 10.0
@@ -160,6 +160,7 @@ class _Rounds:
             self.template, Target(y.reshape(-1, 1), None), self.n_features, self.weight
         )
         self.raw = np.ascontiguousarray(raw_predictions)
+        self.loss_values = np.empty(self.n_samples)
         self.kind, self.step_factor = _kind_of_steps(self.loss)
         # For each tree of a round: numbers, or 0 and 1.
         self.targets = [y]
@@ -199,7 +200,7 @@ class _Rounds:
         """Fit the trees of round i, and score them."""
         if not self.has_bag:
             self._fit_trees(i)
-            self.estimator.train_score_[i] = self._mean_loss(slice(None))
+            self.estimator.train_score_[i] = self._mean_loss_of_all()
             return
         estimator = self.estimator
         self.in_bag = _random_sample_mask(self.n_samples, self.n_in_bag, self.random_state)
@@ -228,6 +229,15 @@ class _Rounds:
             "do_oob": self.has_bag,
             "factor": self.factor,
         }
+
+    def _mean_loss_of_all(self):
+        """Return what `_mean_loss` returns for all rows, in a third of the time."""
+        values = self.loss.loss(
+            y_true=self.y, raw_prediction=self.raw, sample_weight=None, loss_out=self.loss_values
+        )
+        if self.weight is None:
+            return self.factor * (np.add.reduce(values) / self.n_samples)
+        return self.factor * (np.add.reduce(values * self.weight) / np.add.reduce(self.weight))
 
     def _mean_loss(self, rows):
         return self.factor * self.loss(
@@ -265,7 +275,9 @@ class _Rounds:
         if not self.loss.is_multiclass:
             gradient = gradient[:, 0]
         self.loss.gradient(y_true=self.y, raw_prediction=self.raw, sample_weight=None, gradient_out=gradient)
-        for k, grown in enumerate(small.do_round([draw_seed(self.random_state) for _ in self.targets])):
+        # One by one scikit-learn's trees would draw the same.
+        seeds = self.random_state.randint(0, MAX_SEED, size=len(self.targets))
+        for k, grown in enumerate(small.do_round(seeds)):
             if self.kind is None:
                 steps = self._residual_steps(grown.leaf_rows, k, weight)
                 grown.values[grown.leaf_rows.leaf_nodes, 0, 0] = steps

@@ -9,6 +9,9 @@ from fastfit.training.tree_growth import Target, grow_tree, prepare_tree_data
 
 __all__ = ["BoostedTree", "BoostedTrees"]
 
+# Trees that may be tried in vain before that is a habit.
+MAX_IN_VAIN = 3
+
 
 class BoostedTree(NamedTuple):
     """A finished tree, and where its rows are."""
@@ -39,14 +42,15 @@ class BoostedTrees:
     Attributes
     ----------
     data : TreeData
-    n_left_to_others : int
-        Trees that `bounded_growth` has left to other engines, since rounding would have decided about them.
+    n_tried, n_left_to_others : int
+        Trees that `bounded_growth` was asked for, and those that it has left to other engines, since rounding would
+        have decided about them.
     """
 
     def __init__(self, X, options, n_rows, has_weights, n_threads):
         self.n_threads = n_threads
         self.data = prepare_tree_data(X, None, n_threads=n_threads)
-        self.n_left_to_others = 0
+        self.n_left_to_others = self.n_tried = 0
         self.bounded = None
         if not has_weights:
             from fastfit.training import bounded_growth
@@ -72,7 +76,8 @@ class BoostedTrees:
         -------
         tree : BoostedTree
         """
-        if self.bounded is not None:
+        if self.bounded is not None and not self._bounds_fail():
+            self.n_tried += 1
             grown = self.bounded.grow(target, in_bag)
             if grown is not None:
                 leaf_rows = LeafRows.of_known(grown.nodes, grown.starts, grown.rows)
@@ -81,6 +86,10 @@ class BoostedTrees:
         y = Target(target.reshape(-1, 1), None)
         grown = grow_tree(self.data, y, weight, options, seed, n_threads=self.n_threads)
         return BoostedTree(grown.nodes, grown.values, grown.max_depth, None, None)
+
+    def _bounds_fail(self):
+        """Tell whether so many trees had to be left to other engines that trying goes on in vain."""
+        return self.n_left_to_others > max(MAX_IN_VAIN, self.n_tried // 2)
 
     def find_leaves(self, nodes):
         """Return the leaf of each sample in a tree of these nodes, (n_samples,) int32."""
