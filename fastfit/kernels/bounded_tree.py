@@ -49,9 +49,9 @@ from fastfit.runtime.team import barrier, stop_requested, take_next
 
 # Rows that a member parts at a time.
 CHUNK = 4096
-# Entries of BoundedWork.state: whether the tree is given up, how many nodes it has, its depth, and which order of the
-# rows is the last.
-GIVEN_UP, N_NODES, DEEPEST, SIDE = 0, 1, 2, 3
+# Entries of BoundedWork.state: whether the tree is given up, how many nodes it has, its depth, which order of the rows
+# is the last, and what `_choose_level` has returned. The last has a place of its own: it is read when others go on.
+GIVEN_UP, N_NODES, DEEPEST, SIDE, ANY_SPLIT = 0, 1, 2, 3, 4
 # Relative differences up to this may be rounding.
 NEARLY = 1e-7
 # Least variance and least improvement that are certainly not zero but for rounding.
@@ -85,7 +85,7 @@ class BoundedWork(NamedTuple):
     )  # (2, n_slots, n_groups * group_size * N_BINS) int64: of this level and of the one before
     nodes: np.ndarray  # (2 ** (max_depth + 1), NODE_FACTS) int64
     thresholds: np.ndarray  # (2 ** (max_depth + 1),) float64
-    state: np.ndarray  # (4,) int64
+    state: np.ndarray  # (5,) int64
     numbers: np.ndarray  # (64,) int64: nodes that wait for their number
     search_floats: np.ndarray  # (n_threads, 4, 2 ** (max_depth + 1)) float64: see SearchState
     search_ints: np.ndarray  # (n_threads, 4, 2 ** (max_depth + 1)) int64
@@ -444,10 +444,10 @@ def grow_bounded(control, thread_idx, n_threads, columns, work, limits, candidat
         if not barrier(control, n_threads):
             return
         if thread_idx == 0:
-            work.state[N_NODES] = _choose_level(columns, work, limits, candidates, n_threads, level)
+            work.state[ANY_SPLIT] = _choose_level(columns, work, limits, candidates, n_threads, level)
         if not barrier(control, n_threads):
             return
-        any_split = work.state[N_NODES]
+        any_split = work.state[ANY_SPLIT]
         if any_split < 0:
             work.state[GIVEN_UP] = 1
             return

@@ -211,7 +211,7 @@ class BoundedGrowth:
             self.histograms,
             np.zeros((self.n_numbers, NODE_FACTS), np.int64),
             np.empty(self.n_numbers),
-            np.zeros(4, np.int64),
+            np.zeros(5, np.int64),
             np.empty(64, np.int64),
             self.search_floats,
             self.search_ints,

@@ -258,8 +258,8 @@ def test_constant_columns_leave_single_leaves():
 def test_deprecated_criterion_warns_and_changes_nothing():
     X, y = DIABETES
     with pytest.warns(FutureWarning, match="criterion"):
-        model = GradientBoostingRegressor(n_estimators=3, criterion="friedman_mse").fit(X, y)
-    expected = GradientBoostingRegressor(n_estimators=3).fit(X, y)
+        model = GradientBoostingRegressor(n_estimators=3, criterion="friedman_mse", random_state=0).fit(X, y)
+    expected = GradientBoostingRegressor(n_estimators=3, random_state=0).fit(X, y)
     np.testing.assert_array_equal(model.predict(X), expected.predict(X))
 
 
