@@ -23,6 +23,7 @@ FORESTS = [
     "ensemble.RandomForestRegressor",
 ]
 NETWORKS = ["neural_network.MLPClassifier", "neural_network.MLPRegressor"]
+BOOSTING = ["ensemble.GradientBoostingClassifier", "ensemble.GradientBoostingRegressor"]
 SWAPPED = {
     "sklearn.linear_model.tests.test_sgd": ["linear_model.SGDClassifier", "linear_model.SGDRegressor"],
     "sklearn.linear_model.tests.test_base": ["linear_model.LinearRegression"],
@@ -34,6 +35,7 @@ SWAPPED = {
     # These hold to account what fastfit's networks take over: loss functions and optimizers, not estimators.
     "sklearn.neural_network.tests.test_base": [],
     "sklearn.neural_network.tests.test_stochastic_optimizers": [],
+    "sklearn.ensemble.tests.test_gradient_boosting": BOOSTING,
 }
 
 

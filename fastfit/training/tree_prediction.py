@@ -217,6 +217,20 @@ def predict_forest(flat, X, *, mean=False, n_jobs=None, n_threads=None):
     return out
 
 
+def add_forest(flat, X, sums, *, trees=None, n_jobs=None, n_threads=None):
+    """Add the values of the leaves that each row of X reaches to sums, in place, tree after tree.
+
+    Parameters
+    ----------
+    flat, X, n_jobs, n_threads
+        As for :func:`predict_forest`.
+    sums : ndarray of shape (n_samples * n_outputs * n_classes,), float64, C-contiguous
+    trees : (int, int) or None, default=None
+        The first of the trees that count, and the one behind the last; None: all.
+    """
+    _walk(flat, X, (0, flat.n_trees) if trees is None else trees, sums, None, n_jobs, n_threads)
+
+
 def apply_forest(flat, X, *, n_jobs=None, n_threads=None):
     """Return the leaf that each row of X reaches in each tree, in the tree's own numbering.
 
