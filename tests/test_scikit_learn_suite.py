@@ -22,6 +22,10 @@ FORESTS = [
     "ensemble.RandomForestClassifier",
     "ensemble.RandomForestRegressor",
 ]
+HISTOGRAM_BOOSTING = [
+    "ensemble.HistGradientBoostingClassifier",
+    "ensemble.HistGradientBoostingRegressor",
+]
 SWAPPED = {
     "sklearn.linear_model.tests.test_sgd": ["linear_model.SGDClassifier", "linear_model.SGDRegressor"],
     "sklearn.linear_model.tests.test_base": ["linear_model.LinearRegression"],
@@ -29,6 +33,10 @@ SWAPPED = {
     "sklearn.tree.tests.test_monotonic_tree": [*TREES, *FORESTS],
     "sklearn.tree.tests.test_export": TREES[:2],
     "sklearn.ensemble.tests.test_forest": FORESTS,
+    "sklearn.ensemble._hist_gradient_boosting.tests.test_gradient_boosting": HISTOGRAM_BOOSTING,
+    "sklearn.ensemble._hist_gradient_boosting.tests.test_monotonic_constraints": HISTOGRAM_BOOSTING[1:],
+    "sklearn.ensemble._hist_gradient_boosting.tests.test_warm_start": HISTOGRAM_BOOSTING,
+    "sklearn.ensemble._hist_gradient_boosting.tests.test_compare_lightgbm": HISTOGRAM_BOOSTING,
 }
 
 
