@@ -17,9 +17,14 @@ BOTH = (CLASSIFIER, REGRESSOR)
 SPLIT_FIELDS = ("feature_idx", "bin_threshold", "num_threshold", "missing_go_to_left", "is_categorical")
 
 
+def make_ours(name, **params):
+    """Return fastfit's estimator of that name."""
+    return getattr(fastfit.ensemble, name)(**params)
+
+
 def make_both(name, **params):
     """Return the estimator of that name of fastfit and of scikit-learn."""
-    return getattr(fastfit.ensemble, name)(**params), getattr(sklearn_ensemble, name)(**params)
+    return make_ours(name, **params), getattr(sklearn_ensemble, name)(**params)
 
 
 def fit_both(name, X, y, sample_weight=None, fit_params=None, **params):
