@@ -58,6 +58,9 @@ def fit_bin_mapper(X, rows, sample_weight, *, max_bins, is_categorical, known_ca
     found = find_bin_thresholds(
         X, max_bins, columns=columns, subset=rows, sample_weight=sample_weight, n_jobs=n_jobs
     )
+    for column, of_column in zip(columns.tolist(), found, strict=True):
+        if len(of_column) == 0:
+            _check_some_value(X[:, column], rows, sample_weight, column)
     thresholds = list(known_categories) if known_categories is not None else [None] * n_features
     for column, of_column in zip(columns.tolist(), found, strict=True):
         thresholds[column] = of_column
@@ -66,6 +69,18 @@ def fit_bin_mapper(X, rows, sample_weight, *, max_bins, is_categorical, known_ca
     n_bins = [len(of_feature) for of_feature in thresholds]
     mapper.n_bins_non_missing_ = (np.array(n_bins) + (mapper.is_categorical_ == 0)).astype(np.uint32)
     return mapper
+
+
+def _check_some_value(values, rows, sample_weight, column):
+    """Raise ValueError if a column of these rows holds nothing but NaN, as scikit-learn does in other words."""
+    values = values if rows is None else values[rows]
+    is_value = ~np.isnan(values)
+    if sample_weight is not None:
+        is_value &= sample_weight != 0
+    if not is_value.any():
+        raise ValueError(
+            f"Feature {column} has no value to make bins from: it is NaN in all training samples of positive weight."
+        )
 
 
 def _drawn_rows(mapper, n_samples, rows, sample_weight):
@@ -89,11 +104,10 @@ def bin_rows(mapper, X, rows, *, for_growth, n_jobs):
     from fastfit.training.binned_data import bin_data
 
     return bin_data(
-        X,
+        X if rows is None else X.take(rows, axis=0),
         mapper.bin_thresholds_,
         mapper.is_categorical_,
         mapper.missing_values_bin_idx_,
-        rows=rows,
         for_growth=for_growth,
         n_jobs=n_jobs,
     )

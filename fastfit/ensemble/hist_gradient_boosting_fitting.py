@@ -274,7 +274,7 @@ class HistGradientBoostingFitting(
         self.train_score_ = np.asarray(self.train_score_)
         self.validation_score_ = np.asarray(self.validation_score_)
         former = getattr(self, "loss_curve_", np.empty(0))
-        self.loss_curve_ = np.concatenate([former, rounds.losses()])
+        self.loss_curve_ = np.concatenate([former, rounds.losses])
         self.__dict__.pop("_in_fit", None)
 
     def _raw_of(self, part, is_warm):

@@ -85,37 +85,31 @@ class Rounds:
             quantile=self.quantile,
             n_jobs=estimator.n_jobs,
         )
-        self.object_losses = []
+        self.losses = []  # the mean training loss at the start of each round
 
     def run_all(self, n_rounds):
         """Grow so many rounds at once: the least that Python has to do."""
-        if self.loss is None or self.sampling is not None:
-            for _ in range(n_rounds):
-                self.run_one()
-            return
-        rounds = self.booster.boost(n_rounds, feature_rng=self.feature_rng)
+        rounds = [self._grow() for _ in range(n_rounds)]
         predictors = iter(make_predictors([tree for trees in rounds for tree in trees]))
         self.estimator._predictors += [[next(predictors) for _ in trees] for trees in rounds]
 
     def run_one(self):
         """Grow one round."""
-        bins = self.training.bins
-        rows = columns = gradients = hessians = None
-        if self.sampling is not None:
-            rows, columns = self.sampling.draw(*bins.rows.shape)
-        if self.loss is None:
-            self.object_losses.append(self.training_loss())
-            gradients, hessians = self._gradients()
-        trees = self.booster.boost_round(
-            feature_rng=self.feature_rng, rows=rows, columns=columns, gradients=gradients, hessians=hessians
-        )
+        trees = self._grow()
         self.estimator._predictors.append(make_predictors(trees))
         if self.raw_validation is not None:
             self._add_to_validation(trees)
 
-    def losses(self):
-        """Return the mean training loss at the start of each round so far."""
-        return np.array(self.object_losses if self.loss is None else self.booster.loss_curve)
+    def _grow(self):
+        self.losses.append(self.training_loss())
+        rows = columns = gradients = hessians = None
+        if self.sampling is not None:
+            rows, columns = self.sampling.draw(*self.training.bins.rows.shape)
+        if self.loss is None:
+            gradients, hessians = self._gradients()
+        return self.booster.boost_round(
+            feature_rng=self.feature_rng, rows=rows, columns=columns, gradients=gradients, hessians=hessians
+        )
 
     def training_loss(self):
         """Return the mean loss of the training data."""

@@ -116,19 +116,19 @@ def test_progress_bar(capsys):
     assert "HistGradientBoostingRegressor" in capsys.readouterr().out
 
 
-def test_without_callbacks_all_rounds_are_one_call(monkeypatch):
+def test_without_callbacks_the_trees_of_all_rounds_are_made_at_once(monkeypatch):
     from fastfit.training import histogram_boosting
 
     calls = []
-    boost = histogram_boosting.HistogramBooster.boost
+    predictor_nodes = histogram_boosting.predictor_nodes
     monkeypatch.setattr(
-        histogram_boosting.HistogramBooster,
-        "boost",
-        lambda self, n_rounds, **kwargs: calls.append(n_rounds) or boost(self, n_rounds, **kwargs),
+        histogram_boosting,
+        "predictor_nodes",
+        lambda trees, dtype: calls.append(len(trees)) or predictor_nodes(trees, dtype),
     )
     model = HistGradientBoostingRegressor(max_iter=7).fit(X, NUMBERS)
     assert calls == [7]
     model.set_callbacks(Recorder()).fit(X, NUMBERS)
-    assert calls == [7]
+    assert calls == [7, *[1] * 7]
     model.set_callbacks().fit(X, NUMBERS)
-    assert calls == [7, 7]
+    assert calls == [7, *[1] * 7, 7]
