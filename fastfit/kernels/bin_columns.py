@@ -17,7 +17,7 @@ BLOCK_ROWS = 128
 
 
 @jit(internal=True)
-def _bin_values(
+def bin_values(
     values,  # float64: the column's values from first on, step apart
     first,
     step,
@@ -75,7 +75,7 @@ def bin_columns(
             missing = (missing_bin, table[2, column])
             at = table[0, column]
             n_steps = table[1, column]
-            n_missing[thread_idx, column] += _bin_values(
+            n_missing[thread_idx, column] += bin_values(
                 values, start, row_step, n_block, thresholds, at, n_steps, missing, columns, place
             )
         for column in range(n_columns):
