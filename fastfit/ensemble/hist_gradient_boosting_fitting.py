@@ -20,9 +20,10 @@ from fastfit.ensemble.hist_gradient_boosting_bins import Part, bin_rows, fit_bin
 from fastfit.ensemble.hist_gradient_boosting_callbacks import RoundReports
 from fastfit.ensemble.hist_gradient_boosting_categories import RareCategories
 from fastfit.ensemble.hist_gradient_boosting_importances import feature_importances
+from fastfit.ensemble.hist_gradient_boosting_labels import multinomial_baseline
 from fastfit.ensemble.hist_gradient_boosting_messages import Messages
 from fastfit.ensemble.hist_gradient_boosting_pickling import CompactPickles
-from fastfit.ensemble.hist_gradient_boosting_rounds import Rounds, Sampling
+from fastfit.ensemble.hist_gradient_boosting_rounds import MULTICLASS, Rounds, Sampling, loss_name
 from fastfit.ensemble.hist_gradient_boosting_validation import EarlyStopping, split_rows
 from fastfit.fallback import note_fallback
 from fastfit.former_fit import keep_former_fit
@@ -262,13 +263,18 @@ class HistGradientBoostingFitting(
             self.train_score_ = self.train_score_.tolist()
             self.validation_score_ = self.validation_score_.tolist()
             return
-        self._baseline_prediction = self._loss.fit_intercept_only(
-            y_true=training.y, sample_weight=training.sample_weight
-        ).reshape((1, -1))
+        self._baseline_prediction = self._find_baseline(training).reshape((1, -1))
         self._predictors = []
         self._scorer = None
         self.train_score_, self.validation_score_ = [], []
         self.loss_curve_ = np.empty(0)
+
+    def _find_baseline(self, training):
+        """Return the best constant raw prediction."""
+        y, sample_weight = training.y, training.sample_weight
+        if sample_weight is None and loss_name(self) == MULTICLASS:
+            return multinomial_baseline(y, self.n_trees_per_iteration_)
+        return self._loss.fit_intercept_only(y_true=y, sample_weight=sample_weight)
 
     def _finish_lists(self, rounds):
         self.train_score_ = np.asarray(self.train_score_)

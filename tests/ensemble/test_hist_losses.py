@@ -6,9 +6,11 @@ the leaf's samples, at the constant prediction that boosting begins with.
 
 import numpy as np
 import pytest
+from sklearn._loss.loss import HalfMultinomialLoss
 from sklearn.datasets import load_diabetes
 
 from fastfit.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from fastfit.ensemble.hist_gradient_boosting_labels import multinomial_baseline
 
 X, NUMBERS = load_diabetes(return_X_y=True)
 CLASSES = np.searchsorted([100.0, 180.0], NUMBERS)
@@ -123,3 +125,10 @@ def test_newton_steps_of_several_classes(weighted):
             assert value == pytest.approx(-slope / curvature, rel=1e-4)
     expected = np.average(multinomial(baseline[0], 0), weights=w)
     assert model.loss_curve_[0] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("counts", [[50, 50, 50], [1, 2, 300], [7, 0, 11, 13], [10**5, 1, 1]], ids=str)
+def test_the_baseline_of_several_classes_is_scikit_learns(counts):
+    codes = np.repeat(np.arange(len(counts), dtype=float), counts)
+    expected = HalfMultinomialLoss(n_classes=len(counts)).fit_intercept_only(codes)
+    np.testing.assert_array_equal(multinomial_baseline(codes, len(counts)), expected)
