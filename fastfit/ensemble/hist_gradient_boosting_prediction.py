@@ -36,18 +36,10 @@ class BoostingPrediction:
         from fastfit.training.boosting_prediction import predict_raw
 
         X = self._features_to_predict(X)
-        packed = self._packed_trees()
-        raw = np.empty((len(X), self.n_trees_per_iteration_), order="F")
-        raw[:] = self._baseline_prediction
-        for iteration in range(len(self._predictors)):
-            raw = predict_raw(
-                packed,
-                X,
-                raw,
-                first_iteration=iteration,
-                n_iterations=iteration + 1,
-                n_jobs=self.n_jobs,
-            )
+        raw = self._baseline_prediction
+        for of_round in self._predictors:
+            # The sums so far stand in for the baseline, so that they are added up as in `_raw_predict`.
+            raw = predict_raw(self._pack([of_round]), X, raw, n_jobs=self.n_jobs)
             yield raw.copy(order="F")
 
     def _features_to_predict(self, X):
