@@ -71,37 +71,41 @@ def round_to_integers(
         integers[2 * i + 1] = h
 
 
+@jit(inline=True, internal=True)
+def unit_of(power):
+    """Return what an integer of 1 stands for, if numbers were multiplied by 2**power."""
+    return 1.0 / np.float64(bits_float(np.uint32((power + 127) << 23)))
+
+
 @jit(internal=True)
 def add_rows(
-    data,  # BinnedColumns
+    rows,  # (n_samples * n_features + padding,) uint8: a row's bins are neighbours
+    shape,  # (n_features, slots of a feature, first and last of the features to add)
     samples,  # (n_samples + padding,) uint32
-    start,  # first of the node's samples to add
-    end,
+    bounds,  # (start, end) of the samples to add
     integers,  # (2 * n_samples,) int32: gradients and hessians in turn
     unit,  # what one sample adds to the second word
-    features,  # (first, last) of the features to add
     histogram,  # int64: from offset on, a histogram
     offset,
 ):
     """Set the histograms of some features to the sums over some samples."""
-    first, last = features
-    width = WORDS * data.n_slots
+    n_features, n_slots, first, last = shape
+    width = WORDS * n_slots
     for slot in range(offset + first * width, offset + last * width):
         histogram[slot] = 0
-    rows = data.rows
-    n_features = data.n_features
-    last_of_four = last - (last - first) % 4
-    for position in range(start, end):
+    n_fours = (last - first) // 4
+    n_rest = last - first - 4 * n_fours
+    for position in range(bounds[0], bounds[1]):
         ahead = np.int64(element(samples, position + ROWS_AHEAD))
         ask_for_line(rows, ahead * n_features + first)
         ask_for_line(rows, ahead * n_features + last - 1)
         ask_for_line(integers, 2 * ahead)
         sample = np.int64(element(samples, position))
         pair = load_pair(integers, 2 * sample, unit)
-        row = sample * n_features
+        place = sample * n_features + first
         slot = offset + first * width
-        for feature in range(first, last_of_four, 4):
-            bins = load_four_bytes(rows, row + feature)
+        for _ in range(n_fours):
+            bins = load_four_bytes(rows, place)
             add_pair(histogram, slot + np.int64(bins & np.uint32(0xFF)) * WORDS, pair)
             slot += width
             add_pair(histogram, slot + np.int64((bins >> np.uint32(8)) & np.uint32(0xFF)) * WORDS, pair)
@@ -110,22 +114,26 @@ def add_rows(
             slot += width
             add_pair(histogram, slot + np.int64(bins >> np.uint32(24)) * WORDS, pair)
             slot += width
-        for feature in range(last_of_four, last):
-            add_pair(histogram, slot + np.int64(element(rows, row + feature)) * WORDS, pair)
-            slot += width
+            place += 4
+        if n_rest > 0:
+            add_pair(histogram, slot + np.int64(element(rows, place)) * WORDS, pair)
+        if n_rest > 1:
+            add_pair(histogram, slot + width + np.int64(element(rows, place + 1)) * WORDS, pair)
+        if n_rest > 2:
+            add_pair(histogram, slot + 2 * width + np.int64(element(rows, place + 2)) * WORDS, pair)
 
 
 @jit(internal=True)
 def merge_parts(
     parts,  # ((n_row_parts - 1) * size,) int64
-    n_parts,
-    size,  # of a histogram
+    shape,  # (n_row_parts, size of a histogram)
     start,  # bounds of what to merge, within a histogram
     end,
     histogram,  # int64: from offset on, the histogram of the first part of the rows
     offset,
 ):
     """Add the histograms of the other parts of the rows to that of the first."""
+    n_parts, size = shape
     for part in range(n_parts - 1):
         for i in range(start, end):
             histogram[offset + i] += element(parts, part * size + i)

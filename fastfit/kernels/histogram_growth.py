@@ -1,8 +1,11 @@
 """Grow scikit-learn's histogram trees, by a team, all within one kernel.
 
-Best first: of the nodes that wait the one whose split gains most is split, and its children wait in turn. The histogram of the
-smaller child is added up, that of the larger is what is left of the parent's. Members take every decision for
-themselves from results all of them read; between two barriers each writes only what is its own.
+Best first: of the nodes that wait the one whose split gains most is split, and its children wait in turn. The
+histogram of the smaller child is added up, that of the larger is what is left of the parent's. Members take every
+decision for themselves from results all of them read; between two barriers each writes only what is its own.
+
+Most parts are merged into one kernel (``merge=True``): compiled one by one, with the arrays that each is given, they
+took three times as long.
 """
 
 import numpy as np
@@ -14,6 +17,7 @@ from fastfit.kernels.histogram_build import (
     power_for,
     round_to_integers,
     subtract,
+    unit_of,
 )
 from fastfit.kernels.histogram_categories import scan_categories
 from fastfit.kernels.histogram_heap import pop, push
@@ -26,17 +30,22 @@ from fastfit.kernels.histogram_tree import (
     DEPTH,
     END,
     FEATURE,
+    FIRST_NEW,
     GAIN,
-    GRADIENT_BITS,
-    HAS_SPLIT,
     IS_CATEGORICAL,
     IS_LEAF,
     LEFT,
     LEFT_G,
     LEFT_H,
     LOWER,
+    MAY_SPLIT,
     MISSING_LEFT,
+    N_FREE,
     N_LEFT,
+    N_NEW,
+    N_NODES,
+    N_WAITING,
+    PARENT,
     R_BIN,
     R_FEATURE,
     R_GAIN,
@@ -58,12 +67,24 @@ from fastfit.kernels.histogram_tree import (
     begin_and_end,
 )
 from fastfit.runtime.bit_generator import shuffle_bytes
-from fastfit.runtime.bits import bits_float
 from fastfit.runtime.compile import jit
 from fastfit.runtime.team import barrier
 
 
 @jit(internal=True)
+def _begin_node(ints, floats, node, start, end, depth):
+    ints[node, START] = start
+    ints[node, END] = end
+    ints[node, DEPTH] = depth
+    ints[node, IS_LEAF] = 1
+    ints[node, SLOT] = -1
+    ints[node, IS_CATEGORICAL] = 0
+    floats[node, GAIN] = -1.0
+    floats[node, LOWER] = -np.inf
+    floats[node, UPPER] = np.inf
+
+
+@jit(internal=True, merge=True)
 def _round_all(control, team, buffers, values, integers, limits):
     """Round gradients and hessians to integers, each member its part; return their units, or zeros if told to stop."""
     thread_idx, n_threads = team
@@ -78,27 +99,24 @@ def _round_all(control, team, buffers, values, integers, limits):
         h = buffers.greatest[member, 1]
         greatest_g = g if g > greatest_g else greatest_g
         greatest_h = h if h > greatest_h else greatest_h
-    g_power = power_for(greatest_g, GRADIENT_BITS)
+    g_power = power_for(greatest_g, limits.gradient_bits)
     h_power = power_for(greatest_h, limits.hessian_bits)
     round_to_integers(values, integers, start, end, g_power, h_power)
     if not barrier(control, n_threads):
         return 0.0, 0.0
-    g_scale = np.float64(bits_float(np.uint32((g_power + 127) << 23)))
-    h_scale = np.float64(bits_float(np.uint32((h_power + 127) << 23)))
-    return 1.0 / g_scale, 1.0 / h_scale
+    return unit_of(g_power), unit_of(h_power)
 
 
 @jit(internal=True)
-def _draw_features(data, constraints, limits, ints, allowed, node, tries):
+def _draw_features(data, constraints, limits, groups, tries):
     """Write down which features a node may try: those of the tree, of its path's groups, and drawn for it."""
-    n_groups = len(constraints.groups)
     n_allowed = 0
     for feature in range(data.n_features):
         may_try = constraints.columns[feature]
-        if n_groups > 0:
+        if len(groups) > 0:
             is_in_group = np.uint8(0)
-            for group in range(n_groups):
-                is_in_group |= constraints.groups[group, feature] & allowed[node, group]
+            for group in range(len(groups)):
+                is_in_group |= constraints.groups[group, feature] & groups[group]
             may_try &= is_in_group
         tries[feature] = may_try
         n_allowed += may_try
@@ -115,137 +133,207 @@ def _draw_features(data, constraints, limits, ints, allowed, node, tries):
                 position += 1
 
 
-@jit(internal=True)
-def _build(control, team, data, limits, buffers, integers, bounds, offset):
-    """Add up the histogram at ``offset`` of the pool over the samples within bounds; False if told to stop.
+@jit(internal=True, merge=True)
+def _begin_root(limits, buffers, thread_idx, n_root):
+    """Make the root the one new node."""
+    state = buffers.state[thread_idx]
+    _begin_node(buffers.ints[thread_idx], buffers.floats[thread_idx], 0, 0, n_root, 0)
+    buffers.floats[thread_idx, 0, VALUE] = 0.0
+    buffers.ints[thread_idx, 0, SLOT] = 0
+    for group in range(buffers.allowed.shape[2]):
+        buffers.allowed[thread_idx, 0, group] = 1
+    n_pool = buffers.free.shape[1]
+    for i in range(n_pool - 1):
+        buffers.free[thread_idx, i] = n_pool - 1 - i
+    state[N_FREE] = n_pool - 1
+    state[N_WAITING] = 0
+    state[N_NODES] = 1
+    state[FIRST_NEW] = 0
+    state[N_NEW] = 1
+    state[MAY_SPLIT] = n_root >= 2 * limits.min_samples_leaf
+    state[MAY_SPLIT + 1] = 0
 
-    Afterwards a member can read the features that `_own_features` gives it.
-    """
+
+@jit(internal=True, merge=True)
+def _build(control, team, data, limits, buffers, integers, node):
+    """Add up the histogram of a node; False if told to stop. A member can then read its own features of it."""
     thread_idx, n_threads = team
-    n_groups = limits.n_feature_parts
-    part = thread_idx // n_groups
-    features = _features_of(data.n_features, thread_idx % n_groups, n_groups)
-    start, end = begin_and_end(bounds[1] - bounds[0], part, limits.n_row_parts)
+    ints = buffers.ints[thread_idx, node]
+    part = thread_idx // limits.n_feature_parts
+    first, last = begin_and_end(data.n_features, thread_idx % limits.n_feature_parts, limits.n_feature_parts)
+    start, end = begin_and_end(ints[END] - ints[START], part, limits.n_row_parts)
     size = data.n_features * data.n_slots * WORDS
     target = buffers.pool if part == 0 else buffers.parts
-    place = offset if part == 0 else (part - 1) * size
+    place = ints[SLOT] * size if part == 0 else (part - 1) * size
     unit = np.int64(1) << limits.count_shift
-    samples = buffers.samples
-    add_rows(data, samples, bounds[0] + start, bounds[0] + end, integers, unit, features, target, place)
+    bounds = (ints[START] + start, ints[START] + end)
+    shape = (data.n_features, data.n_slots, first, last)
+    add_rows(data.rows, shape, buffers.samples, bounds, integers, unit, target, place)
     if limits.n_row_parts > 1:
         if not barrier(control, n_threads):
             return False
         first, last = begin_and_end(data.n_features, thread_idx, n_threads)
         width = data.n_slots * WORDS
-        merge_parts(
-            buffers.parts, limits.n_row_parts, size, first * width, last * width, buffers.pool, offset
-        )
+        parts = (limits.n_row_parts, size)
+        merge_parts(buffers.parts, parts, first * width, last * width, buffers.pool, ints[SLOT] * size)
     return True
 
 
-@jit(internal=True)
-def _features_of(n_features, part, n_parts):
-    """Return the bounds of a part of the features, multiples of four but for the last."""
-    n_fours = (n_features + 3) // 4
-    last = 4 * (n_fours * (part + 1) // n_parts)
-    return 4 * (n_fours * part // n_parts), last if last < n_features else n_features
+@jit(internal=True, merge=True)
+def _enter_root_sums(control, team, data, constraints, limits, buffers, units, first):
+    """Find the root's sums in the histogram of its first feature, and draw its features; False if told to stop."""
+    thread_idx, n_threads = team
+    floats = buffers.floats[thread_idx]
+    if thread_idx == 0:
+        g = np.int64(0)
+        h = np.int64(0)
+        slot = first * data.n_slots * WORDS
+        for b in range(data.n_slots):
+            g += buffers.pool[slot + b * WORDS]
+            h += buffers.pool[slot + b * WORDS + 1]
+        h &= (np.int64(1) << limits.count_shift) - 1
+        buffers.result_ints[0, 0, R_ROOT_G] = g
+        buffers.result_ints[0, 0, R_ROOT_H] = h
+        if h * units[1] >= limits.min_hessian:
+            _draw_features(data, constraints, limits, buffers.allowed[0, 0], buffers.tries[0])
+    if not barrier(control, n_threads):
+        return False
+    floats[0, SUM_G] = buffers.result_ints[0, 0, R_ROOT_G] * units[0]
+    floats[0, SUM_H] = buffers.result_ints[0, 0, R_ROOT_H] * units[1]
+    if floats[0, SUM_H] < limits.min_hessian:
+        buffers.state[thread_idx, MAY_SPLIT] = 0
+    return True
 
 
-@jit(internal=True)
-def _own_features(team, data, limits):
-    """Return the bounds of the features whose whole histograms a member has, and scans."""
-    if limits.n_row_parts > 1:
-        return begin_and_end(data.n_features, team[0], team[1])
-    return _features_of(data.n_features, team[0], team[1])
-
-
-@jit(internal=True)
-def _scan(data, constraints, limits, buffers, thread_idx, side, node, units, feature, offset):
-    """Look for a better split of a node by one feature; ``side`` is where the result goes."""
-    if not buffers.tries[side, feature]:
-        return
-    ints = buffers.ints[thread_idx]
+@jit(internal=True, merge=True)
+def _scan(data, constraints, limits, buffers, thread_idx, side, node, units, feature):
+    """Look for a better split of a new node by one feature; ``side`` is where the result goes."""
     floats = buffers.floats[thread_idx, node]
-    n_node = ints[node, END] - ints[node, START]
+    ints = buffers.ints[thread_idx, node]
+    n_node = ints[END] - ints[START]
     scan_ints = buffers.scan_ints[thread_idx]
     scan_floats = buffers.scan_floats[thread_idx]
-    result_ints = buffers.result_ints[thread_idx, side]
-    result_floats = buffers.result_floats[thread_idx, side]
-    start = offset + feature * data.n_slots * WORDS
+    results = (buffers.result_ints[thread_idx, side], buffers.result_floats[thread_idx, side])
+    start = (ints[SLOT] * data.n_features + feature) * data.n_slots * WORDS
     has_missing = np.int64(data.has_missing[feature])
-    n_bins = data.n_bins[feature]
-    pool = buffers.pool
     if data.is_categorical[feature]:
-        columns = (feature, n_bins, has_missing, data.missing_bin)
-        results = (result_ints, result_floats)
+        columns = (feature, data.n_bins[feature], has_missing, data.missing_bin)
         bitset = buffers.result_bitsets[thread_idx, side]
         scan_categories(
-            pool, start, columns, floats, n_node, units, limits, scan_ints, scan_floats, results, bitset
-        )
-    else:
-        shape = (feature, n_bins, has_missing, constraints.monotonic[feature])
-        scan_feature(
-            pool,
+            buffers.pool,
             start,
-            shape,
+            columns,
             floats,
             n_node,
             units,
             limits,
             scan_ints,
             scan_floats,
-            result_ints,
-            result_floats,
+            results,
+            bitset,
+        )
+    else:
+        columns = (feature, data.n_bins[feature], has_missing, np.int64(constraints.monotonic[feature]))
+        scan_feature(
+            buffers.pool, start, columns, floats, n_node, units, limits, scan_ints, scan_floats, results
         )
 
 
-@jit(internal=True)
-def _take_best(buffers, team, side, node):
-    """Enter the best of all members' splits into the node: of equal ones that of the first feature."""
+@jit(internal=True, merge=True)
+def _find_splits(control, team, data, constraints, limits, buffers, integers, units):
+    """Find the splits of the new nodes that may be split; False if told to stop."""
     thread_idx, n_threads = team
+    state = buffers.state[thread_idx]
+    ints = buffers.ints[thread_idx]
+    left = state[FIRST_NEW]
+    is_root = state[N_NEW] == 1
+    n_left = ints[left, END] - ints[left, START]
+    is_left_smaller = is_root or n_left < ints[left + 1, END] - ints[left + 1, START]
+    smaller = left if is_left_smaller else left + 1
+    larger = left if is_root or not is_left_smaller else left + 1
+    if not is_root:
+        # The larger child takes its parent's histogram, to change, and the smaller one a free place.
+        state[N_FREE] -= 1
+        ints[larger, SLOT] = ints[state[PARENT], SLOT]
+        ints[smaller, SLOT] = buffers.free[thread_idx, state[N_FREE]]
+    if not _build(control, team, data, limits, buffers, integers, smaller):
+        return False
+    first, last = begin_and_end(data.n_features, thread_idx, n_threads)
+    if is_root and not _enter_root_sums(control, team, data, constraints, limits, buffers, units, first):
+        return False
+    for side in range(2):
+        buffers.result_floats[thread_idx, side, R_GAIN] = -1.0
+        buffers.result_ints[thread_idx, side, R_IS_CATEGORICAL] = 0
+    width = data.n_slots * WORDS
+    for feature in range(first, last):
+        if not is_root:
+            slots = (
+                ints[larger, SLOT] * data.n_features + feature,
+                ints[smaller, SLOT] * data.n_features + feature,
+            )
+            subtract(buffers.pool, slots[0] * width, slots[1] * width, width)
+        for side in range(2):
+            if state[MAY_SPLIT + side] and buffers.tries[side, feature]:
+                _scan(data, constraints, limits, buffers, thread_idx, side, left + side, units, feature)
+    return barrier(control, n_threads)
+
+
+@jit(internal=True)
+def _take_best(result_ints, result_floats, side, ints, floats):
+    """Enter the best of all members' splits into a node: of equal ones that of the first feature. Return whose it is."""
     best = 0
-    for member in range(1, n_threads):
-        if buffers.result_floats[member, side, R_GAIN] > buffers.result_floats[best, side, R_GAIN]:
+    for member in range(1, len(result_floats)):
+        if result_floats[member, side, R_GAIN] > result_floats[best, side, R_GAIN]:
             best = member
-    ints = buffers.ints[thread_idx, node]
-    floats = buffers.floats[thread_idx, node]
-    result = buffers.result_ints[best, side]
-    ints[FEATURE] = result[R_FEATURE]
-    ints[BIN] = result[R_BIN]
-    ints[MISSING_LEFT] = result[R_MISSING_LEFT]
-    ints[N_LEFT] = result[R_N_LEFT]
-    ints[IS_CATEGORICAL] = result[R_IS_CATEGORICAL]
-    ints[HAS_SPLIT] = 1
-    floats[GAIN] = buffers.result_floats[best, side, R_GAIN]
-    floats[LEFT_G] = buffers.result_floats[best, side, R_LEFT_G]
-    floats[LEFT_H] = buffers.result_floats[best, side, R_LEFT_H]
-    if result[R_IS_CATEGORICAL]:
-        for word in range(BITSET_WORDS):
-            buffers.bitsets[thread_idx, node, word] = buffers.result_bitsets[best, side, word]
+    ints[FEATURE] = result_ints[best, side, R_FEATURE]
+    ints[BIN] = result_ints[best, side, R_BIN]
+    ints[MISSING_LEFT] = result_ints[best, side, R_MISSING_LEFT]
+    ints[N_LEFT] = result_ints[best, side, R_N_LEFT]
+    ints[IS_CATEGORICAL] = result_ints[best, side, R_IS_CATEGORICAL]
+    floats[GAIN] = result_floats[best, side, R_GAIN]
+    floats[LEFT_G] = result_floats[best, side, R_LEFT_G]
+    floats[LEFT_H] = result_floats[best, side, R_LEFT_H]
+    return best
+
+
+@jit(internal=True, merge=True)
+def _keep_new(buffers, limits, thread_idx):
+    """Let the new nodes that can be split wait, and take back the places of the others' histograms."""
+    state = buffers.state[thread_idx]
+    ints = buffers.ints[thread_idx]
+    floats = buffers.floats[thread_idx]
+    left = state[FIRST_NEW]
+    # Without an order of its own the smaller child is split first: then few histograms wait.
+    is_right_first = False
+    if limits.best_first == 0 and state[N_NEW] == 2:
+        is_right_first = ints[left, END] - ints[left, START] < ints[left + 1, END] - ints[left + 1, START]
+    for turn in range(state[N_NEW]):
+        side = 1 - turn if is_right_first else turn
+        node = left + side
+        if state[MAY_SPLIT + side]:
+            best = _take_best(buffers.result_ints, buffers.result_floats, side, ints[node], floats[node])
+            if ints[node, IS_CATEGORICAL]:
+                for word in range(BITSET_WORDS):
+                    buffers.bitsets[thread_idx, node, word] = buffers.result_bitsets[best, side, word]
+        if floats[node, GAIN] > 0.0:
+            push(buffers.heap[thread_idx], floats, state[N_WAITING], node, limits.best_first)
+            state[N_WAITING] += 1
+        else:
+            buffers.free[thread_idx, state[N_FREE]] = ints[node, SLOT]
+            state[N_FREE] += 1
 
 
 @jit(internal=True)
-def _begin_node(ints, floats, node, bounds, depth):
-    ints[node, START] = bounds[0]
-    ints[node, END] = bounds[1]
-    ints[node, DEPTH] = depth
-    ints[node, IS_LEAF] = 1
-    ints[node, HAS_SPLIT] = 0
-    ints[node, SLOT] = -1
-    ints[node, IS_CATEGORICAL] = 0
-    floats[node, GAIN] = -1.0
-    floats[node, LOWER] = -np.inf
-    floats[node, UPPER] = np.inf
-
-
-@jit(internal=True)
-def _enter_children(data, constraints, limits, ints, floats, allowed, node, left):
-    """Make the nodes ``left`` and ``left + 1`` the children of a node that is split."""
+def _enter_children(has_missing, monotonic, groups, limits, ints, floats, allowed, state):
+    """Make the two new nodes the children of the node ``state[PARENT]``."""
+    node = state[PARENT]
+    left = state[FIRST_NEW]
     start = ints[node, START]
     middle = start + ints[node, N_LEFT]
     end = ints[node, END]
-    _begin_node(ints, floats, left, (start, middle), ints[node, DEPTH] + 1)
-    _begin_node(ints, floats, left + 1, (middle, end), ints[node, DEPTH] + 1)
+    depth = ints[node, DEPTH] + 1
+    _begin_node(ints, floats, left, start, middle, depth)
+    _begin_node(ints, floats, left + 1, middle, end, depth)
     feature = ints[node, FEATURE]
     ints[node, LEFT] = left
     ints[node, RIGHT] = left + 1
@@ -256,207 +344,106 @@ def _enter_children(data, constraints, limits, ints, floats, allowed, node, left
     floats[left + 1, SUM_H] = floats[node, SUM_H] - floats[node, LEFT_H]
     lower = floats[node, LOWER]
     upper = floats[node, UPPER]
-    for child in (left, left + 1):
+    for child in range(left, left + 2):
         g = thresholded(floats[child, SUM_G], limits.reg_alpha)
         floats[child, VALUE] = node_value(g, floats[child, SUM_H], limits.l2_regularization, lower, upper)
         floats[child, LOWER] = lower
         floats[child, UPPER] = upper
-        for group in range(len(constraints.groups)):
-            allowed[child, group] = allowed[node, group] & constraints.groups[group, feature]
-    if constraints.monotonic[feature] != 0.0:
+        for group in range(len(groups)):
+            allowed[child, group] = allowed[node, group] & groups[group, feature]
+    if monotonic[feature] != 0.0:
         middle_value = (floats[left, VALUE] + floats[left + 1, VALUE]) / 2
-        rises = constraints.monotonic[feature] > 0.0
+        rises = monotonic[feature] > 0.0
         floats[left, UPPER if rises else LOWER] = middle_value
         floats[left + 1, LOWER if rises else UPPER] = middle_value
-    if not data.has_missing[feature]:
+    if not has_missing[feature]:
         ints[node, MISSING_LEFT] = middle - start > end - middle
 
 
-@jit(internal=True)
-def _sort_samples(control, team, data, buffers, node):
+@jit(internal=True, merge=True)
+def _split_next(control, team, data, constraints, limits, buffers):
+    """Split the next of the nodes that wait, its samples too; False if told to stop."""
+    thread_idx, n_threads = team
+    state = buffers.state[thread_idx]
+    ints = buffers.ints[thread_idx]
+    floats = buffers.floats[thread_idx]
+    allowed = buffers.allowed[thread_idx]
+    node = pop(buffers.heap[thread_idx], floats, state[N_WAITING], limits.best_first)
+    left = state[N_NODES]
+    state[PARENT] = node
+    state[FIRST_NEW] = left
+    state[N_NEW] = 2
+    state[N_WAITING] -= 1
+    state[N_NODES] += 2
+    _enter_children(
+        data.has_missing, constraints.monotonic, constraints.groups, limits, ints, floats, allowed, state
+    )
+    # A tree of m leaves has 2 m - 1 nodes; when it is full, those that wait are leaves, too.
+    is_full = (state[N_NODES] + 1) // 2 == limits.max_leaf_nodes
+    if is_full:
+        state[N_WAITING] = 0
+    is_last = is_full or ints[left, DEPTH] == limits.max_depth
+    for side in range(2):
+        n_samples = ints[left + side, END] - ints[left + side, START]
+        may_split = not is_last and n_samples >= 2 * limits.min_samples_leaf
+        state[MAY_SPLIT + side] = may_split
+        if may_split and thread_idx == 0:
+            _draw_features(data, constraints, limits, allowed[left + side], buffers.tries[side])
+    return _sort_samples(control, team, data, buffers, ints[node], node)
+
+
+@jit(internal=True, merge=True)
+def _sort_samples(control, team, data, buffers, ints, node):
     """Sort the samples of a node out to its children; False if told to stop."""
     thread_idx, n_threads = team
-    ints = buffers.ints[thread_idx, node]
     goes_left = buffers.goes_left[thread_idx]
     is_categorical = ints[IS_CATEGORICAL] != 0
     bitset = buffers.bitsets[thread_idx, node if is_categorical else 0]
     fill_table(ints[BIN], ints[MISSING_LEFT], data.missing_bin, is_categorical, bitset, goes_left)
-    node_start = ints[START]
-    node_end = ints[END]
-    start, end = begin_and_end(node_end - node_start, thread_idx, n_threads)
-    buffers.n_left[thread_idx, 0] = sort_out(
-        data.columns,
-        ints[FEATURE] * data.n_samples,
-        goes_left,
-        buffers.samples,
-        node_start + start,
-        node_start + end,
-        buffers.other_samples,
-    )
+    start, end = begin_and_end(ints[END] - ints[START], thread_idx, n_threads)
+    bounds = (ints[START] + start, ints[START] + end)
+    column = ints[FEATURE] * data.n_samples
+    others = buffers.other_samples
+    buffers.n_left[thread_idx, 0] = sort_out(data.columns, column, goes_left, buffers.samples, bounds, others)
     if not barrier(control, n_threads):
         return False
-    bounds = (node_start, node_end)
-    copy_back(buffers.other_samples, bounds, buffers.n_left, thread_idx, n_threads, buffers.samples)
+    copy_back(others, (ints[START], ints[END]), buffers.n_left, thread_idx, n_threads, buffers.samples)
     return barrier(control, n_threads)
 
 
-@jit(internal=True)
-def _find_splits(control, team, data, constraints, limits, buffers, integers, node, children, units):
-    """Find the splits of a node's children that may be split, given its histogram; False if told to stop.
-
-    ``children`` is (left, whether the left one may be split, whether the right one may).
-    """
+@jit(internal=True, merge=True)
+def _grow(control, team, data, constraints, limits, buffers, integers, units, n_root):
+    """Grow one tree; False if told to stop."""
     thread_idx = team[0]
-    ints = buffers.ints[thread_idx]
-    left = children[0]
-    size = data.n_features * data.n_slots * WORDS
-    is_left_smaller = ints[left, END] - ints[left, START] < ints[left + 1, END] - ints[left + 1, START]
-    smaller = left if is_left_smaller else left + 1
-    larger = left + 1 if is_left_smaller else left
-    own = ints[smaller, SLOT] * size
-    parent = ints[larger, SLOT] * size
-    bounds = (ints[smaller, START], ints[smaller, END])
-    if not _build(control, team, data, limits, buffers, integers, bounds, own):
-        return False
-    for side in range(2):
-        buffers.result_floats[thread_idx, side, R_GAIN] = -1.0
-        buffers.result_ints[thread_idx, side, R_IS_CATEGORICAL] = 0
-    first, last = _own_features(team, data, limits)
-    width = data.n_slots * WORDS
-    for feature in range(first, last):
-        subtract(buffers.pool, parent + feature * width, own + feature * width, width)
-        for side in range(2):
-            if children[1 + side] != 0:
-                child = left + side
-                offset = ints[child, SLOT] * size
-                _scan(data, constraints, limits, buffers, thread_idx, side, child, units, feature, offset)
-    return barrier(control, team[1])
+    state = buffers.state[thread_idx]
+    _begin_root(limits, buffers, thread_idx, n_root)
+    goes_on = True
+    while goes_on:
+        if state[MAY_SPLIT] or state[MAY_SPLIT + 1]:
+            if not _find_splits(control, team, data, constraints, limits, buffers, integers, units):
+                goes_on = False
+                break
+            _keep_new(buffers, limits, thread_idx)
+        elif state[N_NEW] == 2:
+            buffers.free[thread_idx, state[N_FREE]] = buffers.ints[thread_idx, state[PARENT], SLOT]
+            state[N_FREE] += 1
+        if state[N_WAITING] == 0:
+            break
+        goes_on = _split_next(control, team, data, constraints, limits, buffers)
+    return goes_on
 
 
-@jit(internal=True)
-def _begin_root(control, team, data, constraints, limits, buffers, integers, n_root, units):
-    """Find the root's split; False if told to stop."""
-    thread_idx, n_threads = team
-    ints = buffers.ints[thread_idx]
-    floats = buffers.floats[thread_idx]
-    _begin_node(ints, floats, 0, (0, n_root), 0)
-    buffers.allowed[thread_idx, 0] = 1
-    floats[0, VALUE] = 0.0
-    result = buffers.result_ints[thread_idx, 0]
-    if not _build(control, team, data, limits, buffers, integers, (0, n_root), 0):
-        return False
-    first, last = _own_features(team, data, limits)
-    g = np.int64(0)
-    h = np.int64(0)
-    if first < last:
-        slot = first * data.n_slots * WORDS
-        for b in range(data.n_slots):
-            g += buffers.pool[slot + b * WORDS]
-            h += buffers.pool[slot + b * WORDS + 1]
-    result[R_ROOT_G] = g
-    result[R_ROOT_H] = h & ((np.int64(1) << limits.count_shift) - 1)
-    is_splittable = n_root >= 2 * limits.min_samples_leaf
-    if thread_idx == 0 and is_splittable and result[R_ROOT_H] * units[1] >= limits.min_hessian:
-        _draw_features(data, constraints, limits, ints, buffers.allowed[0], 0, buffers.tries[0])
-    if not barrier(control, n_threads):
-        return False
-    floats[0, SUM_G] = buffers.result_ints[0, 0, R_ROOT_G] * units[0]
-    floats[0, SUM_H] = buffers.result_ints[0, 0, R_ROOT_H] * units[1]
-    buffers.result_floats[thread_idx, 0, R_GAIN] = -1.0
-    result[R_IS_CATEGORICAL] = 0
-    if not is_splittable or floats[0, SUM_H] < limits.min_hessian:
-        return True
-    for feature in range(first, last):
-        _scan(data, constraints, limits, buffers, thread_idx, 0, 0, units, feature, 0)
-    if not barrier(control, n_threads):
-        return False
-    _take_best(buffers, team, 0, 0)
-    return True
-
-
-@jit(internal=True)
-def _take_slots(limits, buffers, thread_idx, node, left, is_left_smaller, n_free):
-    """Give the larger child the histogram of its parent, to change, and the smaller one a free place."""
-    ints = buffers.ints[thread_idx]
-    smaller = left if is_left_smaller else left + 1
-    larger = left + 1 if is_left_smaller else left
-    ints[larger, SLOT] = ints[node, SLOT]
-    ints[smaller, SLOT] = buffers.free[thread_idx, n_free - 1]
-    return n_free - 1
-
-
-@jit(internal=True)
-def _keep_child(buffers, team, side, node, may_split, size, n_free, limits):
-    """Let a child whose split is known wait, or take its histogram's place back; return the numbers of both."""
-    thread_idx = team[0]
-    ints = buffers.ints[thread_idx]
-    floats = buffers.floats[thread_idx]
-    if may_split:
-        _take_best(buffers, team, side, node)
-        if floats[node, GAIN] > 0.0:
-            push(buffers.heap[thread_idx], floats, size, node, limits.best_first)
-            return size + 1, n_free
-    buffers.free[thread_idx, n_free] = ints[node, SLOT]
-    return size, n_free + 1
-
-
-@jit(internal=True)
-def _split_node(control, team, data, constraints, limits, buffers, integers, units, state):
-    """Split the next node; return the new state (waiting nodes, nodes, free places), or -1 nodes if told to stop."""
-    thread_idx = team[0]
-    ints = buffers.ints[thread_idx]
-    floats = buffers.floats[thread_idx]
-    allowed = buffers.allowed[thread_idx]
-    n_waiting, n_nodes, n_free = state
-    node = pop(buffers.heap[thread_idx], floats, n_waiting, limits.best_first)
-    n_waiting -= 1
-    left = n_nodes
-    _enter_children(data, constraints, limits, ints, floats, allowed, node, left)
-    # Of a tree of m leaves 2 m - 1 nodes are there; those that wait become leaves, too, when it is full.
-    is_full = (n_nodes + 3) // 2 == limits.max_leaf_nodes
-    is_last = is_full or ints[left, DEPTH] == limits.max_depth
-    n_left = ints[left, END] - ints[left, START]
-    n_right = ints[left + 1, END] - ints[left + 1, START]
-    may_left = not is_last and n_left >= 2 * limits.min_samples_leaf
-    may_right = not is_last and n_right >= 2 * limits.min_samples_leaf
-    if thread_idx == 0:
-        if may_left:
-            _draw_features(data, constraints, limits, ints, allowed, left, buffers.tries[0])
-        if may_right:
-            _draw_features(data, constraints, limits, ints, allowed, left + 1, buffers.tries[1])
-    if not _sort_samples(control, team, data, buffers, node):
-        return 0, -1, 0
-    if not (may_left or may_right):
-        buffers.free[thread_idx, n_free] = ints[node, SLOT]
-        return 0 if is_full else n_waiting, n_nodes + 2, n_free + 1
-    n_free = _take_slots(limits, buffers, thread_idx, node, left, n_left < n_right, n_free)
-    children = (left, np.int64(may_left), np.int64(may_right))
-    if not _find_splits(control, team, data, constraints, limits, buffers, integers, node, children, units):
-        return 0, -1, 0
-    # Without an order of its own the smaller child is split first: then few histograms wait.
-    is_right_first = limits.best_first == 0 and n_left < n_right
-    for turn in range(2):
-        side = 1 - turn if is_right_first else turn
-        may_split = may_right if side == 1 else may_left
-        n_waiting, n_free = _keep_child(
-            buffers, team, side, left + side, may_split, n_waiting, n_free, limits
-        )
-    return n_waiting, n_nodes + 2, n_free
-
-
-@jit(internal=True)
-def _update_raw(team, buffers, limits, n_nodes, raw, first):
+@jit(internal=True, merge=True)
+def _update_raw(team, buffers, limits, raw, first):
     """Add the leaves' values to the predictions, each member for its part of every leaf."""
     thread_idx, n_threads = team
     ints = buffers.ints[thread_idx]
     floats = buffers.floats[thread_idx]
-    for node in range(n_nodes):
+    for node in range(buffers.state[thread_idx, N_NODES]):
         if ints[node, IS_LEAF]:
-            n_samples = ints[node, END] - ints[node, START]
-            start, end = begin_and_end(n_samples, thread_idx, n_threads)
-            node_start = ints[node, START]
-            value = floats[node, VALUE] * limits.shrinkage
-            add_leaf_value(buffers.samples, node_start + start, node_start + end, value, raw, first)
+            start, end = begin_and_end(ints[node, END] - ints[node, START], thread_idx, n_threads)
+            bounds = (ints[node, START] + start, ints[node, START] + end)
+            add_leaf_value(buffers.samples, bounds, floats[node, VALUE] * limits.shrinkage, raw, first)
 
 
 @jit
@@ -468,7 +455,8 @@ def grow_trees(
     constraints,  # Constraints
     limits,  # GrowthLimits
     buffers,  # GrowthBuffers
-    gradients,  # (values (n_trees, 2 * n_samples) float32, the same memory as int32): gradients, hessians in turn
+    values,  # (n_trees, 2 * n_samples) float32: gradients and hessians in turn
+    all_integers,  # the same memory as int32
     root_samples,  # (n_root,) uint32: the samples of the trees; none for all
     raw,  # (n_trees * n_samples,) float64: predictions, in and out
     tables,  # GrownTables
@@ -480,28 +468,24 @@ def grow_trees(
         start, end = begin_and_end(n_root, thread_idx, n_threads)
         for i in range(start, end):
             buffers.samples[i] = root_samples[i] if len(root_samples) > 0 else i
-        integers = gradients[1][tree]
-        units = _round_all(control, team, buffers, gradients[0][tree], integers, limits)
+        integers = all_integers[tree]
+        units = _round_all(control, team, buffers, values[tree], integers, limits)
         if units[0] == 0.0:
             return
-        n_pool = buffers.free.shape[1]
-        for i in range(n_pool - 1):
-            buffers.free[thread_idx, i] = n_pool - 1 - i
-        if not _begin_root(control, team, data, constraints, limits, buffers, integers, n_root, units):
+        if not _grow(control, team, data, constraints, limits, buffers, integers, units, n_root):
             return
-        n_waiting = 0
-        buffers.ints[thread_idx, 0, SLOT] = 0
-        if buffers.floats[thread_idx, 0, GAIN] > 0.0:
-            push(buffers.heap[thread_idx], buffers.floats[thread_idx], 0, 0, limits.best_first)
-            n_waiting = 1
-        state = (n_waiting, 1, n_pool - 1)
-        while state[0] > 0:
-            state = _split_node(control, team, data, constraints, limits, buffers, integers, units, state)
-            if state[1] < 0:
-                return
         if limits.updates_raw:
-            _update_raw(team, buffers, limits, state[1], raw, tree * data.n_samples)
+            _update_raw(team, buffers, limits, raw, tree * data.n_samples)
         if thread_idx == 0:
-            write_table(data, limits, buffers, tables, tree)
+            write_table(
+                data,
+                limits,
+                buffers.ints[0],
+                buffers.floats[0],
+                buffers.bitsets[0],
+                buffers.heap[0],
+                tables,
+                tree,
+            )
         if not barrier(control, n_threads):
             return

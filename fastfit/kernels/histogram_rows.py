@@ -35,11 +35,11 @@ def sort_out(
     first,
     goes_left,  # (256,) uint8
     samples,  # (n_samples + padding,) uint32
-    start,
-    end,
+    bounds,  # (start, end) of what to sort out
     others,  # (n_samples,) uint32, out
 ):
     """Write the samples that go left to others from start on, the others from end down; return how many go left."""
+    start, end = bounds
     low = start
     high = end - 1
     for position in range(start, end):
@@ -83,12 +83,11 @@ def copy_back(
 @jit(internal=True)
 def add_leaf_value(
     samples,  # (n_samples + padding,) uint32
-    start,
-    end,
+    bounds,  # (start, end) of its samples
     value,
     raw,  # float64: predictions of the training samples from first on, in and out
     first,
 ):
     """Add a leaf's value to the predictions of its samples."""
-    for position in range(start, end):
+    for position in range(bounds[0], bounds[1]):
         raw[first + np.int64(element(samples, position))] += value

@@ -153,11 +153,11 @@ def scan_feature(
     limits,
     scan_ints,  # (3 * row,) int64, scratch
     gains,  # the same memory as float64
-    result_ints,  # (RESULT_INTS,) int64: the best split so far, in and out
-    result_floats,  # (RESULT_FLOATS,) float64
+    results,  # (result_ints, result_floats): the best split so far, in and out
 ):
     """Look for a better split of the node by this feature, missing values to the right and then to the left."""
     feature, n_bins, has_missing, monotonic = shape
+    result_ints, result_floats = results
     row = len(gains) // 3
     mask = (np.int64(1) << limits.count_shift) - 1
     for from_right in range(1 + has_missing):

@@ -56,11 +56,8 @@ def _write_split(data, ints, bitset, row, row_floats, bitsets_out, n_bitsets):
 
 
 @jit(internal=True)
-def write_table(data, limits, buffers, tables, tree):
-    """Write the first member's copy of the nodes to the table of a tree."""
-    ints = buffers.ints[0]
-    floats = buffers.floats[0]
-    stack = buffers.heap[0]
+def write_table(data, limits, ints, floats, bitsets, stack, tables, tree):
+    """Write a member's copy of the nodes to the table of a tree."""
     stack[0] = 0
     n_waiting = 1
     n_nodes = 0
@@ -88,7 +85,7 @@ def write_table(data, limits, buffers, tables, tree):
             row[T_IS_LEAF] = 1
             row_floats[T_VALUE] = floats[node, VALUE] * limits.shrinkage
         else:
-            bitset = buffers.bitsets[0, node if ints[node, IS_CATEGORICAL] else 0]
+            bitset = bitsets[node if ints[node, IS_CATEGORICAL] else 0]
             n_bitsets = _write_split(
                 data, ints[node], bitset, row, row_floats, tables.bitsets[tree], n_bitsets
             )

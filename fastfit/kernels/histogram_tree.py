@@ -14,7 +14,7 @@ import numpy as np
 from fastfit.runtime.compile import jit
 
 # Fields of a node, integers and floats.
-NODE_INTS = 14
+NODE_INTS = 12
 (
     START,
     END,
@@ -27,11 +27,15 @@ NODE_INTS = 14
     MISSING_LEFT,
     N_LEFT,
     IS_LEAF,
-    HAS_SPLIT,
     IS_CATEGORICAL,
-) = range(13)
+) = range(12)
 NODE_FLOATS = 8
 SUM_G, SUM_H, VALUE, LOWER, UPPER, GAIN, LEFT_G, LEFT_H = range(8)
+
+# What a member keeps of a tree that grows.
+STATE_INTS = 8
+# MAY_SPLIT is that of the left one of the new nodes; that of the right one follows it.
+N_WAITING, N_NODES, N_FREE, FIRST_NEW, N_NEW, PARENT, MAY_SPLIT = range(7)
 
 # What a member reports of the best split among its features.
 RESULT_INTS = 8  # FEATURE.. as above, shifted to 0
@@ -58,8 +62,6 @@ TABLE_INTS = 12
 TABLE_FLOATS = 3
 T_VALUE, T_THRESHOLD, T_GAIN = range(3)
 
-# Gradients are multiples of the greatest one's power of two over 2**30.
-GRADIENT_BITS = 30
 WORDS = 2  # int64 of a slot
 BITSET_WORDS = 8
 
@@ -91,7 +93,8 @@ class GrowthLimits(NamedTuple):
     l2_regularization: float
     reg_alpha: float
     shrinkage: float
-    hessian_bits: int  # of a sample's hessian
+    gradient_bits: int  # of a sample's gradient, at most, without its sign
+    hessian_bits: int  # of its hessian
     count_shift: int  # where the number of samples begins in a slot's second word
     n_row_parts: int  # the team is n_row_parts times n_feature_parts: see histogram_build
     n_feature_parts: int
@@ -120,6 +123,7 @@ class GrowthBuffers(NamedTuple):
     parts: np.ndarray  # ((n_row_parts - 1) * histogram size,) int64
     ints: np.ndarray  # (n_threads, capacity, NODE_INTS) int64
     floats: np.ndarray  # (n_threads, capacity, NODE_FLOATS) float64
+    state: np.ndarray  # (n_threads, STATE_INTS) int64
     heap: np.ndarray  # (n_threads, capacity) int64
     free: np.ndarray  # (n_threads, n_pool) int64
     bitsets: np.ndarray  # (n_threads, capacity or 1, BITSET_WORDS) uint32: categories that go left

@@ -12,6 +12,7 @@ from fastfit.kernels.histogram_tree import (
     NODE_INTS,
     RESULT_FLOATS,
     RESULT_INTS,
+    STATE_INTS,
     T_BIN,
     T_BITSET,
     T_COUNT,
@@ -43,6 +44,7 @@ MIN_FEATURES_OF_A_MEMBER = 8
 _LONG_VALUES = 20_000_000
 # Bits of a hessian; a slot's second word has room for so many only up to 65535 samples.
 _MAX_HESSIAN_BITS = 30
+_GRADIENT_BITS = 30
 
 _NO_SAMPLES = np.empty(0, np.uint32)
 
@@ -160,6 +162,7 @@ class TreeGrower:
             l2_regularization=float(options.l2_regularization),
             reg_alpha=float(options.reg_alpha),
             shrinkage=float(options.learning_rate),
+            gradient_bits=_GRADIENT_BITS,
             hessian_bits=hessian_bits,
             count_shift=hessian_bits + count_bits,
             n_row_parts=self.n_threads // n_feature_parts,
@@ -186,6 +189,7 @@ class TreeGrower:
             parts=aligned_zeros((self.limits.n_row_parts - 1) * size, np.int64),
             ints=np.zeros((n_threads, capacity, NODE_INTS), np.int64),
             floats=np.zeros((n_threads, capacity, NODE_FLOATS)),
+            state=aligned_zeros((n_threads, STATE_INTS), np.int64),
             heap=np.empty((n_threads, capacity + 2), np.int64),
             free=np.empty((n_threads, n_pool), np.int64),
             bitsets=np.zeros((n_threads, self._n_bitsets(), BITSET_WORDS), np.uint32),
@@ -233,7 +237,8 @@ class TreeGrower:
             constraints,
             limits,
             self.buffers,
-            (self.values, self.values.view(np.int32)),
+            self.values,
+            self.values.view(np.int32),
             _NO_SAMPLES if rows is None else np.asarray(rows, np.uint32),
             raw_predictions,
             self.tables,
