@@ -40,6 +40,8 @@ def format_value(value, unit):
     """A probe's number or a time."""
     if math.isnan(value):
         return NOTHING
+    if unit == "slope":
+        return f"{value:.2f}"
     return format_seconds(value) if unit == "s" else f"{value:.1f} {unit}"
 
 

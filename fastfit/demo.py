@@ -99,6 +99,8 @@ _TREE_OF_NUMBERS = "tree:DecisionTreeRegressor"
 _FOREST = "ensemble:RandomForestClassifier"
 _NETWORK = "neural_network:MLPClassifier"
 _NETWORK_OF_NUMBERS = "neural_network:MLPRegressor"
+_BOOSTING = "ensemble:HistGradientBoostingClassifier"
+_BOOSTING_OF_NUMBERS = "ensemble:HistGradientBoostingRegressor"
 _SEED = {"random_state": 0}
 _GD_SHOWN = ("solver", "learning_rate", "batch_size", "max_iter", "tol")
 _SGD_SHOWN = ("loss", "penalty", "alpha", "learning_rate", "batch_size", "max_iter")
@@ -114,12 +116,14 @@ _NETWORK_SHOWN = (
     "max_iter",
 )
 _QUICK_NETWORK = {**_SEED, "max_iter": 50}
+_BOOSTING_SHOWN = ("loss", "learning_rate", "max_iter", "max_leaf_nodes", "min_samples_leaf", "max_bins")
 _TEN_TREES = {**_SEED, "n_estimators": 10, "n_jobs": -1}
 
 CASES = (
     Case("diabetes", _LINEAR, shown=_GD_SHOWN),
     Case("diabetes", _REGRESSOR, _SEED, shown=_SGD_SHOWN),
     Case("diabetes", _TREE_OF_NUMBERS, _SEED, shown=_TREE_SHOWN),
+    Case("diabetes", _BOOSTING_OF_NUMBERS, _SEED, shown=_BOOSTING_SHOWN),
     Case("digits", _CLASSIFIER, _SEED, shown=_SGD_SHOWN),
     Case("digits", _FOREST, _SEED, shown=_FOREST_SHOWN),
     Case("digits", _NETWORK, _SEED, shown=_NETWORK_SHOWN),
@@ -128,6 +132,7 @@ CASES = (
     ),
     Case("breast cancer", _CLASSIFIER, {**_SEED, "loss": "log_loss"}),
     Case("breast cancer", _TREE, _SEED, shown=_TREE_SHOWN),
+    Case("breast cancer", _BOOSTING, _SEED, shown=_BOOSTING_SHOWN),
     Case("regression", _LINEAR),
     Case("regression", _REGRESSOR, _SEED),
     Case("classification", _CLASSIFIER, _SEED),
@@ -136,6 +141,7 @@ CASES = (
     Case("classification", _FOREST, _TEN_TREES),
     Case("classification", _NETWORK, {**_SEED, "max_iter": 10}),
     Case("classification", _NETWORK, {**_SEED, "max_iter": 10}, extras={"dtype": "float32"}),
+    Case("classification", _BOOSTING, {**_SEED, "early_stopping": False}),
 )
 
 
@@ -209,7 +215,8 @@ def describe_parameters(line):
     texts += ["at their defaults:" if changed else "all at their defaults:"]
     texts += [f"  {key} = {params[key]!r}" for key in shown]
     texts += [f"  and {len(params) - len(changed) - len(shown)} more"]
-    learned = {key: value for key, value in vars(line.estimator).items() if _is_learned(key)}
+    attributes = vars(line.estimator).items()
+    learned = {key: value for key, value in attributes if _is_learned(key) and np.size(value) > 0}
     return texts, [f"{key} {_describe_value(value)}" for key, value in learned.items()]
 
 

@@ -133,7 +133,30 @@ def _mlp():
             yield _task(MLPRegressor(**settings, **few), X, numbers)
 
 
-FAMILIES = {"linear": _linear, "tree": _tree, "forest": _forest, "mlp": _mlp}
+def _histogram_boosting():
+    """Every loss, and what takes other kernels: stopping, medians of leaves, rows that are left out."""
+    from fastfit.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    X, classes, numbers = _tables()
+    X = X.astype(np.float64)
+    two_rounds = {"max_iter": 2}
+    for settings in ({}, {"early_stopping": True}, {"subsample": 0.5, "max_features": 0.5}):
+        yield _task(HistGradientBoostingClassifier(**two_rounds, **settings), X, classes // 2, "two classes")
+    yield _task(HistGradientBoostingClassifier(**two_rounds), X, classes, "more classes")
+    yield _task(HistGradientBoostingRegressor(**two_rounds), X, numbers, "numbers")
+    for loss in ("poisson", "gamma", "absolute_error", "quantile"):
+        quantile = 0.5 if loss == "quantile" else None
+        regressor = HistGradientBoostingRegressor(loss=loss, quantile=quantile, **two_rounds)
+        yield _task(regressor, X, np.exp(numbers), "positive numbers")
+
+
+FAMILIES = {
+    "linear": _linear,
+    "tree": _tree,
+    "forest": _forest,
+    "hist_boosting": _histogram_boosting,
+    "mlp": _mlp,
+}
 
 
 def tasks(families=()):

@@ -19,6 +19,8 @@ SETTINGS = {
     "DecisionTreeRegressor": [{"splitter": "hist"}, {"criterion": "absolute_error"}],
     "RandomForestClassifier": [{"splitter": "hist", "n_estimators": 5}],
     "RandomForestRegressor": [{"splitter": "hist", "n_estimators": 5}],
+    "HistGradientBoostingClassifier": [{"max_iter": 5, "subsample": 0.9, "compact_pickle": True}],
+    "HistGradientBoostingRegressor": [{"max_iter": 20, "loss": "absolute_error"}],
     "LinearRegression": [
         {"batch_size": 8, "max_iter": 500},
         {"learning_rate": 0.01, "max_iter": 50},

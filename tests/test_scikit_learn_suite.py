@@ -24,6 +24,10 @@ FORESTS = [
 ]
 NETWORKS = ["neural_network.MLPClassifier", "neural_network.MLPRegressor"]
 BOOSTING = ["ensemble.GradientBoostingClassifier", "ensemble.GradientBoostingRegressor"]
+HISTOGRAM_BOOSTING = [
+    "ensemble.HistGradientBoostingClassifier",
+    "ensemble.HistGradientBoostingRegressor",
+]
 SWAPPED = {
     "sklearn.linear_model.tests.test_sgd": ["linear_model.SGDClassifier", "linear_model.SGDRegressor"],
     "sklearn.linear_model.tests.test_base": ["linear_model.LinearRegression"],
@@ -36,6 +40,10 @@ SWAPPED = {
     "sklearn.neural_network.tests.test_base": [],
     "sklearn.neural_network.tests.test_stochastic_optimizers": [],
     "sklearn.ensemble.tests.test_gradient_boosting": BOOSTING,
+    "sklearn.ensemble._hist_gradient_boosting.tests.test_gradient_boosting": HISTOGRAM_BOOSTING,
+    "sklearn.ensemble._hist_gradient_boosting.tests.test_monotonic_constraints": HISTOGRAM_BOOSTING[1:],
+    "sklearn.ensemble._hist_gradient_boosting.tests.test_warm_start": HISTOGRAM_BOOSTING,
+    "sklearn.ensemble._hist_gradient_boosting.tests.test_compare_lightgbm": HISTOGRAM_BOOSTING,
 }
 
 

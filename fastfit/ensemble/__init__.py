@@ -1,9 +1,11 @@
-"""Ensembles of trees: scikit-learn's names and results, grown many times faster."""
+"""Forests of trees, and boosting: scikit-learn's names and results, many times faster."""
 
 from fastfit.ensemble.extra_trees_classifier import ExtraTreesClassifier
 from fastfit.ensemble.extra_trees_regressor import ExtraTreesRegressor
 from fastfit.ensemble.gradient_boosting_classifier import GradientBoostingClassifier
 from fastfit.ensemble.gradient_boosting_regressor import GradientBoostingRegressor
+from fastfit.ensemble.hist_gradient_boosting_classifier import HistGradientBoostingClassifier
+from fastfit.ensemble.hist_gradient_boosting_regressor import HistGradientBoostingRegressor
 from fastfit.ensemble.random_forest_classifier import RandomForestClassifier
 from fastfit.ensemble.random_forest_regressor import RandomForestRegressor
 
@@ -12,6 +14,8 @@ __all__ = [
     "ExtraTreesRegressor",
     "GradientBoostingClassifier",
     "GradientBoostingRegressor",
+    "HistGradientBoostingClassifier",
+    "HistGradientBoostingRegressor",
     "RandomForestClassifier",
     "RandomForestRegressor",
 ]

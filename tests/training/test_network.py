@@ -25,10 +25,7 @@ def make_problem(units, output="softmax", activation="tanh", dtype="float64", n=
     """Return a spec, parameters, X and targets of shape (n, n_outputs)."""
     rng = np.random.default_rng(seed)
     spec = NetworkSpec(tuple(units), np.dtype(dtype), activation, output, LOSS_OF[output])
-    coefs = [
-        rng.normal(size=shape).astype(dtype) / np.sqrt(shape[0])
-        for shape in pairwise(units)
-    ]
+    coefs = [rng.normal(size=shape).astype(dtype) / np.sqrt(shape[0]) for shape in pairwise(units)]
     intercepts = [rng.normal(size=k).astype(dtype) * 0.3 for k in units[1:]]
     X = rng.normal(size=(n, units[0])).astype(dtype)
     if output == "softmax":

@@ -1,0 +1,210 @@
+"""Gradients, hessians and losses of raw predictions: scikit-learn's formulas for each sample, in vectors.
+
+Of a loss only what is used is compiled. All is computed in float64; gradients and hessians are then rounded to float32,
+as scikit-learn does, side by side for the histograms. The losses leave out what does not depend on the prediction.
+"""
+
+import functools
+
+import numpy as np
+
+from fastfit.kernels.histogram_tree import begin_and_end
+from fastfit.runtime.compile import jit
+from fastfit.runtime.simd import element
+from fastfit.runtime.vector_math import exp, log, softplus
+
+# Samples whose losses are added up one after the other, and then block by block: any number of threads adds likewise.
+LOSS_BLOCK = 4096
+# Samples of many classes that are done at a time.
+CLASS_BLOCK = 128
+
+
+@jit(inline=True, internal=True)
+def _log_loss_slopes(y, raw, quantile):
+    e = exp(-raw if raw > -700.0 else 700.0)
+    below = 1.0 + e
+    return ((1.0 - y) - y * e) / below, e / (below * below)
+
+
+@jit(inline=True, internal=True)
+def _log_loss(y, raw, quantile):
+    return softplus(raw) - y * raw
+
+
+@jit(inline=True, internal=True)
+def _squared_slopes(y, raw, quantile):
+    return raw - y, 1.0
+
+
+@jit(inline=True, internal=True)
+def _squared(y, raw, quantile):
+    return 0.5 * (raw - y) * (raw - y)
+
+
+@jit(inline=True, internal=True)
+def _absolute_slopes(y, raw, quantile):
+    return 1.0 if raw > y else -1.0, 1.0
+
+
+@jit(inline=True, internal=True)
+def _absolute(y, raw, quantile):
+    return abs(raw - y)
+
+
+@jit(inline=True, internal=True)
+def _quantile_slopes(y, raw, quantile):
+    return -quantile if y >= raw else 1.0 - quantile, 1.0
+
+
+@jit(inline=True, internal=True)
+def _quantile(y, raw, quantile):
+    return quantile * (y - raw) if y >= raw else (1.0 - quantile) * (raw - y)
+
+
+@jit(inline=True, internal=True)
+def _poisson_slopes(y, raw, quantile):
+    mean = exp(raw)
+    return mean - y, mean
+
+
+@jit(inline=True, internal=True)
+def _poisson(y, raw, quantile):
+    return exp(raw) - y * raw
+
+
+@jit(inline=True, internal=True)
+def _gamma_slopes(y, raw, quantile):
+    ratio = y * exp(-raw)
+    return 1.0 - ratio, ratio
+
+
+@jit(inline=True, internal=True)
+def _gamma(y, raw, quantile):
+    return raw + y * exp(-raw)
+
+
+_POINTWISE = {
+    "log_loss_binary": (_log_loss_slopes, _log_loss),
+    "squared_error": (_squared_slopes, _squared),
+    "absolute_error": (_absolute_slopes, _absolute),
+    "quantile": (_quantile_slopes, _quantile),
+    "poisson": (_poisson_slopes, _poisson),
+    "gamma": (_gamma_slopes, _gamma),
+}
+
+
+@functools.cache
+def slopes_kernel(loss):
+    """Return the kernel that fills in the gradients and hessians of a loss.
+
+    ``fill(control, thread_idx, n_threads, y, raw, weights, quantile, values, scratch)``: y (n,), raw (n_classes * n,)
+    and weights (n,) or (0,) float64; values (n_classes, 2 * n) float32, out, gradients and hessians in turn.
+    """
+    if loss == "log_loss_multiclass":
+        return _fill_multiclass
+    slopes = _POINTWISE[loss][0]
+
+    @jit
+    def fill(control, thread_idx, n_threads, y, raw, weights, quantile, values, scratch):
+        start, end = begin_and_end(len(y), thread_idx, n_threads)
+        out = values[0]
+        if len(weights) == 0:
+            for i in range(start, end):
+                g, h = slopes(element(y, i), element(raw, i), quantile)
+                out[2 * i] = np.float32(g)
+                out[2 * i + 1] = np.float32(h)
+        else:
+            for i in range(start, end):
+                g, h = slopes(element(y, i), element(raw, i), quantile)
+                weight = element(weights, i)
+                out[2 * i] = np.float32(g * weight)
+                out[2 * i + 1] = np.float32(h * weight)
+
+    return fill
+
+
+@functools.cache
+def losses_kernel(loss):
+    """Return the kernel that adds up a loss by blocks of samples.
+
+    ``add_up(control, thread_idx, n_threads, y, raw, weights, quantile, sums, scratch)``: sums (n_blocks,) float64, out.
+    """
+    if loss == "log_loss_multiclass":
+        return _add_up_multiclass
+    value = _POINTWISE[loss][1]
+
+    @jit
+    def add_up(control, thread_idx, n_threads, y, raw, weights, quantile, sums, scratch):
+        first, last = begin_and_end(len(sums), thread_idx, n_threads)
+        block_losses = scratch[thread_idx]
+        for block in range(first, last):
+            start = block * LOSS_BLOCK
+            size = len(y) - start if len(y) - start < LOSS_BLOCK else LOSS_BLOCK
+            for i in range(size):
+                block_losses[i] = value(element(y, start + i), element(raw, start + i), quantile)
+            total = 0.0
+            for i in range(size):
+                weight = 1.0 if len(weights) == 0 else weights[start + i]
+                total += block_losses[i] * weight
+            sums[block] = total
+
+    return add_up
+
+
+@jit(internal=True)
+def _exponentials(raw, n_samples, n_classes, start, size, scratch):
+    """Fill scratch with exp(raw - the sample's greatest), class after class; then the greatest ones, and the sums."""
+    greatest = n_classes * CLASS_BLOCK
+    sums = greatest + CLASS_BLOCK
+    for i in range(size):
+        scratch[greatest + i] = element(raw, start + i)
+        scratch[sums + i] = 0.0
+    for k in range(1, n_classes):
+        for i in range(size):
+            value = element(raw, k * n_samples + start + i)
+            before = element(scratch, greatest + i)
+            scratch[greatest + i] = value if value > before else before
+    for k in range(n_classes):
+        for i in range(size):
+            e = exp(element(raw, k * n_samples + start + i) - element(scratch, greatest + i))
+            scratch[k * CLASS_BLOCK + i] = e
+            scratch[sums + i] = element(scratch, sums + i) + e
+    return greatest, sums
+
+
+@jit
+def _fill_multiclass(control, thread_idx, n_threads, y, raw, weights, quantile, values, scratch):
+    n_classes = len(values)
+    own = scratch[thread_idx]
+    start, end = begin_and_end(len(y), thread_idx, n_threads)
+    while start < end:
+        size = end - start if end - start < CLASS_BLOCK else CLASS_BLOCK
+        _, sums = _exponentials(raw, len(y), n_classes, start, size, own)
+        for k in range(n_classes):
+            out = values[k]
+            for i in range(size):
+                p = element(own, k * CLASS_BLOCK + i) / element(own, sums + i)
+                g = p - (1.0 if element(y, start + i) == k else 0.0)
+                h = p * (1.0 - p)
+                weight = 1.0 if len(weights) == 0 else element(weights, start + i)
+                out[2 * (start + i)] = np.float32(g * weight)
+                out[2 * (start + i) + 1] = np.float32(h * weight)
+        start += size
+
+
+@jit
+def _add_up_multiclass(control, thread_idx, n_threads, y, raw, weights, quantile, sums, scratch):
+    n_classes = len(raw) // len(y)
+    own = scratch[thread_idx]
+    first, last = begin_and_end(len(sums), thread_idx, n_threads)
+    for block in range(first, last):
+        total = 0.0
+        block_end = (block + 1) * LOSS_BLOCK if (block + 1) * LOSS_BLOCK < len(y) else len(y)
+        for start in range(block * LOSS_BLOCK, block_end, CLASS_BLOCK):
+            size = block_end - start if block_end - start < CLASS_BLOCK else CLASS_BLOCK
+            greatest, totals = _exponentials(raw, len(y), n_classes, start, size, own)
+            for i in range(size):
+                weight = 1.0 if len(weights) == 0 else weights[start + i]
+                own_raw = raw[np.int64(y[start + i]) * len(y) + start + i]
+                total += (log(own[totals + i]) + own[greatest + i] - own_raw) * weight
+        sums[block] = total

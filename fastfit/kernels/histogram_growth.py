@@ -1,0 +1,491 @@
+"""Grow scikit-learn's histogram trees, by a team, all within one kernel.
+
+Best first: of the nodes that wait the one whose split gains most is split, and its children wait in turn. The
+histogram of the smaller child is added up, that of the larger is what is left of the parent's. Members take every
+decision for themselves from results all of them read; between two barriers each writes only what is its own.
+
+Most parts are merged into one kernel (``merge=True``): compiled one by one, with the arrays that each is given, they
+took three times as long.
+"""
+
+import numpy as np
+
+from fastfit.kernels.histogram_build import (
+    add_rows,
+    find_greatest,
+    merge_parts,
+    power_for,
+    round_to_integers,
+    subtract,
+    unit_of,
+)
+from fastfit.kernels.histogram_categories import scan_categories
+from fastfit.kernels.histogram_heap import pop, push
+from fastfit.kernels.histogram_rows import add_leaf_value, copy_back, fill_table, sort_out
+from fastfit.kernels.histogram_split import node_value, scan_feature, thresholded
+from fastfit.kernels.histogram_table import write_table
+from fastfit.kernels.histogram_tree import (
+    BIN,
+    BITSET_WORDS,
+    DEPTH,
+    END,
+    FEATURE,
+    FIRST_NEW,
+    GAIN,
+    IS_CATEGORICAL,
+    IS_LEAF,
+    LEFT,
+    LEFT_G,
+    LEFT_H,
+    LOWER,
+    MAY_SPLIT,
+    MISSING_LEFT,
+    N_FREE,
+    N_LEFT,
+    N_NEW,
+    N_NODES,
+    N_WAITING,
+    PARENT,
+    R_BIN,
+    R_FEATURE,
+    R_GAIN,
+    R_IS_CATEGORICAL,
+    R_LEFT_G,
+    R_LEFT_H,
+    R_MISSING_LEFT,
+    R_N_LEFT,
+    R_ROOT_G,
+    R_ROOT_H,
+    RIGHT,
+    SLOT,
+    START,
+    SUM_G,
+    SUM_H,
+    UPPER,
+    VALUE,
+    WORDS,
+    begin_and_end,
+)
+from fastfit.runtime.bit_generator import shuffle_bytes
+from fastfit.runtime.compile import jit
+from fastfit.runtime.team import barrier
+
+
+@jit(internal=True)
+def _begin_node(ints, floats, node, start, end, depth):
+    ints[node, START] = start
+    ints[node, END] = end
+    ints[node, DEPTH] = depth
+    ints[node, IS_LEAF] = 1
+    ints[node, SLOT] = -1
+    ints[node, IS_CATEGORICAL] = 0
+    floats[node, GAIN] = -1.0
+    floats[node, LOWER] = -np.inf
+    floats[node, UPPER] = np.inf
+
+
+@jit(internal=True, merge=True)
+def _round_all(control, team, buffers, values, integers, limits):
+    """Round gradients and hessians to integers, each member its part; return their units, or zeros if told to stop."""
+    thread_idx, n_threads = team
+    start, end = begin_and_end(len(integers) // 2, thread_idx, n_threads)
+    find_greatest(integers, start, end, buffers.greatest[thread_idx])
+    if not barrier(control, n_threads):
+        return 0.0, 0.0
+    greatest_g = np.int64(0)
+    greatest_h = np.int64(0)
+    for member in range(n_threads):
+        g = buffers.greatest[member, 0]
+        h = buffers.greatest[member, 1]
+        greatest_g = g if g > greatest_g else greatest_g
+        greatest_h = h if h > greatest_h else greatest_h
+    g_power = power_for(greatest_g, limits.gradient_bits)
+    h_power = power_for(greatest_h, limits.hessian_bits)
+    round_to_integers(values, integers, start, end, g_power, h_power)
+    if not barrier(control, n_threads):
+        return 0.0, 0.0
+    return unit_of(g_power), unit_of(h_power)
+
+
+@jit(internal=True)
+def _draw_features(data, constraints, limits, groups, tries):
+    """Write down which features a node may try: those of the tree, of its path's groups, and drawn for it."""
+    n_allowed = 0
+    for feature in range(data.n_features):
+        may_try = constraints.columns[feature]
+        if len(groups) > 0:
+            is_in_group = np.uint8(0)
+            for group in range(len(groups)):
+                is_in_group |= constraints.groups[group, feature] & groups[group]
+            may_try &= is_in_group
+        tries[feature] = may_try
+        n_allowed += may_try
+    if limits.has_draws and n_allowed > 0:
+        n_drawn = np.int64(np.ceil(limits.max_features * n_allowed))
+        mask = tries[data.n_features : data.n_features + n_allowed]
+        for i in range(n_allowed):
+            mask[i] = i < n_drawn or i == 0
+        shuffle_bytes(limits.draw_function, limits.draw_state, mask)
+        position = 0
+        for feature in range(data.n_features):
+            if tries[feature]:
+                tries[feature] = mask[position]
+                position += 1
+
+
+@jit(internal=True, merge=True)
+def _begin_root(limits, buffers, thread_idx, n_root):
+    """Make the root the one new node."""
+    state = buffers.state[thread_idx]
+    _begin_node(buffers.ints[thread_idx], buffers.floats[thread_idx], 0, 0, n_root, 0)
+    buffers.floats[thread_idx, 0, VALUE] = 0.0
+    buffers.ints[thread_idx, 0, SLOT] = 0
+    for group in range(buffers.allowed.shape[2]):
+        buffers.allowed[thread_idx, 0, group] = 1
+    n_pool = buffers.free.shape[1]
+    for i in range(n_pool - 1):
+        buffers.free[thread_idx, i] = n_pool - 1 - i
+    state[N_FREE] = n_pool - 1
+    state[N_WAITING] = 0
+    state[N_NODES] = 1
+    state[FIRST_NEW] = 0
+    state[N_NEW] = 1
+    state[MAY_SPLIT] = n_root >= 2 * limits.min_samples_leaf
+    state[MAY_SPLIT + 1] = 0
+
+
+@jit(internal=True, merge=True)
+def _build(control, team, data, limits, buffers, integers, node):
+    """Add up the histogram of a node; False if told to stop. A member can then read its own features of it."""
+    thread_idx, n_threads = team
+    ints = buffers.ints[thread_idx, node]
+    part = thread_idx // limits.n_feature_parts
+    first, last = begin_and_end(data.n_features, thread_idx % limits.n_feature_parts, limits.n_feature_parts)
+    start, end = begin_and_end(ints[END] - ints[START], part, limits.n_row_parts)
+    size = data.n_features * data.n_slots * WORDS
+    target = buffers.pool if part == 0 else buffers.parts
+    place = ints[SLOT] * size if part == 0 else (part - 1) * size
+    unit = np.int64(1) << limits.count_shift
+    bounds = (ints[START] + start, ints[START] + end)
+    shape = (data.n_features, data.n_slots, first, last)
+    add_rows(data.rows, shape, buffers.samples, bounds, integers, unit, target, place)
+    if limits.n_row_parts > 1:
+        if not barrier(control, n_threads):
+            return False
+        first, last = begin_and_end(data.n_features, thread_idx, n_threads)
+        width = data.n_slots * WORDS
+        parts = (limits.n_row_parts, size)
+        merge_parts(buffers.parts, parts, first * width, last * width, buffers.pool, ints[SLOT] * size)
+    return True
+
+
+@jit(internal=True, merge=True)
+def _enter_root_sums(control, team, data, constraints, limits, buffers, units, first):
+    """Find the root's sums in the histogram of its first feature, and draw its features; False if told to stop."""
+    thread_idx, n_threads = team
+    floats = buffers.floats[thread_idx]
+    if thread_idx == 0:
+        g = np.int64(0)
+        h = np.int64(0)
+        slot = first * data.n_slots * WORDS
+        for b in range(data.n_slots):
+            g += buffers.pool[slot + b * WORDS]
+            h += buffers.pool[slot + b * WORDS + 1]
+        h &= (np.int64(1) << limits.count_shift) - 1
+        buffers.result_ints[0, 0, R_ROOT_G] = g
+        buffers.result_ints[0, 0, R_ROOT_H] = h
+        if h * units[1] >= limits.min_hessian:
+            _draw_features(data, constraints, limits, buffers.allowed[0, 0], buffers.tries[0])
+    if not barrier(control, n_threads):
+        return False
+    floats[0, SUM_G] = buffers.result_ints[0, 0, R_ROOT_G] * units[0]
+    floats[0, SUM_H] = buffers.result_ints[0, 0, R_ROOT_H] * units[1]
+    if floats[0, SUM_H] < limits.min_hessian:
+        buffers.state[thread_idx, MAY_SPLIT] = 0
+    return True
+
+
+@jit(internal=True, merge=True)
+def _scan(data, constraints, limits, buffers, thread_idx, side, node, units, feature):
+    """Look for a better split of a new node by one feature; ``side`` is where the result goes."""
+    floats = buffers.floats[thread_idx, node]
+    ints = buffers.ints[thread_idx, node]
+    n_node = ints[END] - ints[START]
+    scan_ints = buffers.scan_ints[thread_idx]
+    scan_floats = buffers.scan_floats[thread_idx]
+    results = (buffers.result_ints[thread_idx, side], buffers.result_floats[thread_idx, side])
+    start = (ints[SLOT] * data.n_features + feature) * data.n_slots * WORDS
+    has_missing = np.int64(data.has_missing[feature])
+    if data.is_categorical[feature]:
+        columns = (feature, data.n_bins[feature], has_missing, data.missing_bin)
+        bitset = buffers.result_bitsets[thread_idx, side]
+        scan_categories(
+            buffers.pool,
+            start,
+            columns,
+            floats,
+            n_node,
+            units,
+            limits,
+            scan_ints,
+            scan_floats,
+            results,
+            bitset,
+        )
+    else:
+        columns = (feature, data.n_bins[feature], has_missing, np.int64(constraints.monotonic[feature]))
+        scan_feature(
+            buffers.pool, start, columns, floats, n_node, units, limits, scan_ints, scan_floats, results
+        )
+
+
+@jit(internal=True, merge=True)
+def _find_splits(control, team, data, constraints, limits, buffers, integers, units):
+    """Find the splits of the new nodes that may be split; False if told to stop."""
+    thread_idx, n_threads = team
+    state = buffers.state[thread_idx]
+    ints = buffers.ints[thread_idx]
+    left = state[FIRST_NEW]
+    is_root = state[N_NEW] == 1
+    n_left = ints[left, END] - ints[left, START]
+    is_left_smaller = is_root or n_left < ints[left + 1, END] - ints[left + 1, START]
+    smaller = left if is_left_smaller else left + 1
+    larger = left if is_root or not is_left_smaller else left + 1
+    if not is_root:
+        # The larger child takes its parent's histogram, to change, and the smaller one a free place.
+        state[N_FREE] -= 1
+        ints[larger, SLOT] = ints[state[PARENT], SLOT]
+        ints[smaller, SLOT] = buffers.free[thread_idx, state[N_FREE]]
+    if not _build(control, team, data, limits, buffers, integers, smaller):
+        return False
+    first, last = begin_and_end(data.n_features, thread_idx, n_threads)
+    if is_root and not _enter_root_sums(control, team, data, constraints, limits, buffers, units, first):
+        return False
+    for side in range(2):
+        buffers.result_floats[thread_idx, side, R_GAIN] = -1.0
+        buffers.result_ints[thread_idx, side, R_IS_CATEGORICAL] = 0
+    width = data.n_slots * WORDS
+    for feature in range(first, last):
+        if not is_root:
+            slots = (
+                ints[larger, SLOT] * data.n_features + feature,
+                ints[smaller, SLOT] * data.n_features + feature,
+            )
+            subtract(buffers.pool, slots[0] * width, slots[1] * width, width)
+        for side in range(2):
+            if state[MAY_SPLIT + side] and buffers.tries[side, feature]:
+                _scan(data, constraints, limits, buffers, thread_idx, side, left + side, units, feature)
+    return barrier(control, n_threads)
+
+
+@jit(internal=True)
+def _take_best(result_ints, result_floats, side, ints, floats):
+    """Enter the best of all members' splits into a node: of equal ones that of the first feature. Return whose it is."""
+    best = 0
+    for member in range(1, len(result_floats)):
+        if result_floats[member, side, R_GAIN] > result_floats[best, side, R_GAIN]:
+            best = member
+    ints[FEATURE] = result_ints[best, side, R_FEATURE]
+    ints[BIN] = result_ints[best, side, R_BIN]
+    ints[MISSING_LEFT] = result_ints[best, side, R_MISSING_LEFT]
+    ints[N_LEFT] = result_ints[best, side, R_N_LEFT]
+    ints[IS_CATEGORICAL] = result_ints[best, side, R_IS_CATEGORICAL]
+    floats[GAIN] = result_floats[best, side, R_GAIN]
+    floats[LEFT_G] = result_floats[best, side, R_LEFT_G]
+    floats[LEFT_H] = result_floats[best, side, R_LEFT_H]
+    return best
+
+
+@jit(internal=True, merge=True)
+def _keep_new(buffers, limits, thread_idx):
+    """Let the new nodes that can be split wait, and take back the places of the others' histograms."""
+    state = buffers.state[thread_idx]
+    ints = buffers.ints[thread_idx]
+    floats = buffers.floats[thread_idx]
+    left = state[FIRST_NEW]
+    # Without an order of its own the smaller child is split first: then few histograms wait.
+    is_right_first = False
+    if limits.best_first == 0 and state[N_NEW] == 2:
+        is_right_first = ints[left, END] - ints[left, START] < ints[left + 1, END] - ints[left + 1, START]
+    for turn in range(state[N_NEW]):
+        side = 1 - turn if is_right_first else turn
+        node = left + side
+        if state[MAY_SPLIT + side]:
+            best = _take_best(buffers.result_ints, buffers.result_floats, side, ints[node], floats[node])
+            if ints[node, IS_CATEGORICAL]:
+                for word in range(BITSET_WORDS):
+                    buffers.bitsets[thread_idx, node, word] = buffers.result_bitsets[best, side, word]
+        if floats[node, GAIN] > 0.0:
+            push(buffers.heap[thread_idx], floats, state[N_WAITING], node, limits.best_first)
+            state[N_WAITING] += 1
+        else:
+            buffers.free[thread_idx, state[N_FREE]] = ints[node, SLOT]
+            state[N_FREE] += 1
+
+
+@jit(internal=True)
+def _enter_children(has_missing, monotonic, groups, limits, ints, floats, allowed, state):
+    """Make the two new nodes the children of the node ``state[PARENT]``."""
+    node = state[PARENT]
+    left = state[FIRST_NEW]
+    start = ints[node, START]
+    middle = start + ints[node, N_LEFT]
+    end = ints[node, END]
+    depth = ints[node, DEPTH] + 1
+    _begin_node(ints, floats, left, start, middle, depth)
+    _begin_node(ints, floats, left + 1, middle, end, depth)
+    feature = ints[node, FEATURE]
+    ints[node, LEFT] = left
+    ints[node, RIGHT] = left + 1
+    ints[node, IS_LEAF] = 0
+    floats[left, SUM_G] = floats[node, LEFT_G]
+    floats[left, SUM_H] = floats[node, LEFT_H]
+    floats[left + 1, SUM_G] = floats[node, SUM_G] - floats[node, LEFT_G]
+    floats[left + 1, SUM_H] = floats[node, SUM_H] - floats[node, LEFT_H]
+    lower = floats[node, LOWER]
+    upper = floats[node, UPPER]
+    for child in range(left, left + 2):
+        g = thresholded(floats[child, SUM_G], limits.reg_alpha)
+        floats[child, VALUE] = node_value(g, floats[child, SUM_H], limits.l2_regularization, lower, upper)
+        floats[child, LOWER] = lower
+        floats[child, UPPER] = upper
+        for group in range(len(groups)):
+            allowed[child, group] = allowed[node, group] & groups[group, feature]
+    if monotonic[feature] != 0.0:
+        middle_value = (floats[left, VALUE] + floats[left + 1, VALUE]) / 2
+        rises = monotonic[feature] > 0.0
+        floats[left, UPPER if rises else LOWER] = middle_value
+        floats[left + 1, LOWER if rises else UPPER] = middle_value
+    if not has_missing[feature]:
+        ints[node, MISSING_LEFT] = middle - start > end - middle
+
+
+@jit(internal=True, merge=True)
+def _split_next(control, team, data, constraints, limits, buffers):
+    """Split the next of the nodes that wait, its samples too; False if told to stop."""
+    thread_idx, n_threads = team
+    state = buffers.state[thread_idx]
+    ints = buffers.ints[thread_idx]
+    floats = buffers.floats[thread_idx]
+    allowed = buffers.allowed[thread_idx]
+    node = pop(buffers.heap[thread_idx], floats, state[N_WAITING], limits.best_first)
+    left = state[N_NODES]
+    state[PARENT] = node
+    state[FIRST_NEW] = left
+    state[N_NEW] = 2
+    state[N_WAITING] -= 1
+    state[N_NODES] += 2
+    _enter_children(
+        data.has_missing, constraints.monotonic, constraints.groups, limits, ints, floats, allowed, state
+    )
+    # A tree of m leaves has 2 m - 1 nodes; when it is full, those that wait are leaves, too.
+    is_full = (state[N_NODES] + 1) // 2 == limits.max_leaf_nodes
+    if is_full:
+        state[N_WAITING] = 0
+    is_last = is_full or ints[left, DEPTH] == limits.max_depth
+    for side in range(2):
+        n_samples = ints[left + side, END] - ints[left + side, START]
+        may_split = not is_last and n_samples >= 2 * limits.min_samples_leaf
+        state[MAY_SPLIT + side] = may_split
+        if may_split and thread_idx == 0:
+            _draw_features(data, constraints, limits, allowed[left + side], buffers.tries[side])
+    return _sort_samples(control, team, data, buffers, ints[node], node)
+
+
+@jit(internal=True, merge=True)
+def _sort_samples(control, team, data, buffers, ints, node):
+    """Sort the samples of a node out to its children; False if told to stop."""
+    thread_idx, n_threads = team
+    goes_left = buffers.goes_left[thread_idx]
+    is_categorical = ints[IS_CATEGORICAL] != 0
+    bitset = buffers.bitsets[thread_idx, node if is_categorical else 0]
+    fill_table(ints[BIN], ints[MISSING_LEFT], data.missing_bin, is_categorical, bitset, goes_left)
+    start, end = begin_and_end(ints[END] - ints[START], thread_idx, n_threads)
+    bounds = (ints[START] + start, ints[START] + end)
+    column = ints[FEATURE] * data.n_samples
+    others = buffers.other_samples
+    buffers.n_left[thread_idx, 0] = sort_out(data.columns, column, goes_left, buffers.samples, bounds, others)
+    if not barrier(control, n_threads):
+        return False
+    copy_back(others, (ints[START], ints[END]), buffers.n_left, thread_idx, n_threads, buffers.samples)
+    return barrier(control, n_threads)
+
+
+@jit(internal=True, merge=True)
+def _grow(control, team, data, constraints, limits, buffers, integers, units, n_root):
+    """Grow one tree; False if told to stop."""
+    thread_idx = team[0]
+    state = buffers.state[thread_idx]
+    _begin_root(limits, buffers, thread_idx, n_root)
+    goes_on = True
+    while goes_on:
+        if state[MAY_SPLIT] or state[MAY_SPLIT + 1]:
+            if not _find_splits(control, team, data, constraints, limits, buffers, integers, units):
+                goes_on = False
+                break
+            _keep_new(buffers, limits, thread_idx)
+        elif state[N_NEW] == 2:
+            buffers.free[thread_idx, state[N_FREE]] = buffers.ints[thread_idx, state[PARENT], SLOT]
+            state[N_FREE] += 1
+        if state[N_WAITING] == 0:
+            break
+        goes_on = _split_next(control, team, data, constraints, limits, buffers)
+    return goes_on
+
+
+@jit(internal=True, merge=True)
+def _update_raw(team, buffers, limits, raw, first):
+    """Add the leaves' values to the predictions, each member for its part of every leaf."""
+    thread_idx, n_threads = team
+    ints = buffers.ints[thread_idx]
+    floats = buffers.floats[thread_idx]
+    for node in range(buffers.state[thread_idx, N_NODES]):
+        if ints[node, IS_LEAF]:
+            start, end = begin_and_end(ints[node, END] - ints[node, START], thread_idx, n_threads)
+            bounds = (ints[node, START] + start, ints[node, START] + end)
+            add_leaf_value(buffers.samples, bounds, floats[node, VALUE] * limits.shrinkage, raw, first)
+
+
+@jit
+def grow_trees(
+    control,
+    thread_idx,
+    n_threads,
+    data,  # BinnedColumns
+    constraints,  # Constraints
+    limits,  # GrowthLimits
+    buffers,  # GrowthBuffers
+    values,  # (n_trees, 2 * n_samples) float32: gradients and hessians in turn
+    all_integers,  # the same memory as int32
+    root_samples,  # (n_root,) uint32: the samples of the trees; none for all
+    raw,  # (n_trees * n_samples,) float64: predictions, in and out
+    tables,  # GrownTables
+):
+    """Grow a tree for each prediction of a sample, and add its values to the predictions."""
+    team = (thread_idx, n_threads)
+    n_root = len(root_samples) if len(root_samples) > 0 else data.n_samples
+    for tree in range(len(tables.sizes)):
+        start, end = begin_and_end(n_root, thread_idx, n_threads)
+        for i in range(start, end):
+            buffers.samples[i] = root_samples[i] if len(root_samples) > 0 else i
+        integers = all_integers[tree]
+        units = _round_all(control, team, buffers, values[tree], integers, limits)
+        if units[0] == 0.0:
+            return
+        if not _grow(control, team, data, constraints, limits, buffers, integers, units, n_root):
+            return
+        if limits.updates_raw:
+            _update_raw(team, buffers, limits, raw, tree * data.n_samples)
+        if thread_idx == 0:
+            write_table(
+                data,
+                limits,
+                buffers.ints[0],
+                buffers.floats[0],
+                buffers.bitsets[0],
+                buffers.heap[0],
+                tables,
+                tree,
+            )
+        if not barrier(control, n_threads):
+            return

@@ -1,0 +1,123 @@
+"""Pairs of 64-bit integers, added to a histogram in one instruction, and what feeds them: packed bins, early loads.
+
+A slot of a histogram is two neighbouring int64 of 16 bytes together, and adding a pair to it is one load, one add and one
+store of 128 bits: measured 0.34 ns where the histogram is in the first-level cache (0.47 ns in the second), the price
+of adding a single integer. An addition to :mod:`fastfit.runtime.simd`, with the same rules; in plain Python a pair is a
+small NumPy array.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+
+from fastfit.runtime.simd import Vector, _check, _check_array, _pointer, call_llvm, compiles
+
+_INT32 = ir.IntType(32)
+_INT64 = ir.IntType(64)
+_PAIR = Vector(types.int64, 2)
+_PAIR_OF_INT64 = ir.VectorType(_INT64, 2)
+_PAIR_OF_INT32 = ir.VectorType(_INT32, 2)
+
+
+# --- In plain Python ----------------------------------------------------------------------------------------
+
+
+def load_pair(array, index, unit):
+    """Return ``array[index]`` and ``array[index + 1] + unit`` of a 1-D contiguous int32 array, as a pair of int64."""
+    return array[index : index + 2].astype(np.int64) + np.array([0, unit])
+
+
+def add_pair(histogram, index, pair):
+    """Add a pair to ``histogram[index]`` and ``histogram[index + 1]`` of a 1-D int64 array; `index` is even.
+
+    The array begins where a cache line begins (:mod:`fastfit.runtime.memory`).
+    """
+    histogram[index : index + 2] += pair
+
+
+def load_four_bytes(array, index):
+    """Return four neighbours of a 1-D contiguous uint8 array as a uint32, the first in its lowest byte."""
+    first, second, third, fourth = (int(value) for value in array[index : index + 4])
+    return np.uint32(first | second << 8 | third << 16 | fourth << 24)
+
+
+def ask_for_line(array, index):
+    """Ask for the cache line of ``array[index]`` ahead of its use; an index out of range does no harm.
+
+    Unlike `fastfit.runtime.simd.prefetch` it can be used with arrays of several dtypes in one kernel, and brings the
+    line into the first level.
+    """
+
+
+def nearest_int32(value):
+    """Return the integer nearest to a float32, the even one of two; it must be an int32."""
+    return np.int32(np.rint(value))
+
+
+# --- In compiled code ---------------------------------------------------------------------------------------
+
+
+@compiles(load_pair)
+def _define_load_pair(typing_context, array, index, unit):
+    _check_array(array, of_floats=False)
+    _check(array.dtype == types.int32, f"expected an array of int32, got {array}")
+
+    def generate(context, builder, signature, values):
+        pointer = _pointer(context, builder, array, values[0], index, values[1], _PAIR_OF_INT32)
+        pair = builder.sext(builder.load(pointer, align=4), _PAIR_OF_INT64)
+        second = context.cast(builder, values[2], unit, types.int64)
+        units = builder.insert_element(ir.Constant(_PAIR_OF_INT64, [0, 0]), second, ir.Constant(_INT32, 1))
+        return builder.add(pair, units)
+
+    return _PAIR(array, index, unit), generate
+
+
+@compiles(add_pair)
+def _define_add_pair(typing_context, histogram, index, pair):
+    _check_array(histogram, writes=True, of_floats=False)
+    _check(histogram.dtype == types.int64, f"expected an array of int64, got {histogram}")
+
+    def generate(context, builder, signature, values):
+        pointer = _pointer(context, builder, histogram, values[0], index, values[1], _PAIR_OF_INT64)
+        builder.store(builder.add(builder.load(pointer, align=16), values[2]), pointer, align=16)
+        return context.get_dummy_value()
+
+    return types.void(histogram, index, pair), generate
+
+
+@compiles(load_four_bytes)
+def _define_load_four_bytes(typing_context, array, index):
+    _check_array(array, of_floats=False)
+
+    def generate(context, builder, signature, values):
+        pointer = _pointer(context, builder, array, values[0], index, values[1])
+        return builder.load(builder.bitcast(pointer, _INT32.as_pointer()), align=1)
+
+    return types.uint32(array, index), generate
+
+
+@compiles(ask_for_line)
+def _define_ask_for_line(typing_context, array, index):
+    def generate(context, builder, signature, values):
+        pointer = _pointer(context, builder, array, values[0], index, values[1])
+        pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        hints = [ir.Constant(_INT32, hint) for hint in (0, 3, 1)]  # for reading, into the first level, data
+        operands = [pointer, *hints]
+        function_type = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+        builder.call(function, operands)
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate
+
+
+@compiles(nearest_int32)
+def _define_nearest_int32(typing_context, value):
+    if value != types.float32:
+        return None
+
+    def generate(context, builder, signature, values):
+        rounded = call_llvm(builder, "llvm.rint.{}", ir.FloatType(), values)
+        return builder.fptosi(rounded, _INT32)
+
+    return types.int32(value), generate
