@@ -65,6 +65,7 @@ class TreeFitting(ValidatesChangedParameters):
             if checked is None:
                 return self._fall_back(X, y, sample_weight, check_input, None)
             X, y, missing_mask = checked
+            del checked  # or X could not be let go below
         n_samples, self.n_features_in_ = X.shape
         y = np.atleast_1d(y)
         if y.ndim == 1:
