@@ -232,14 +232,12 @@ def _describe_value(value):
         return f"({value.node_count} nodes, depth {value.max_depth})"
     if isinstance(value, np.integer):
         value = int(value)
-    if value is None or np.ndim(value) == 0:
-        return (
-            f"= {value!r}"
-            if isinstance(value, str | bool | int | type(None))
-            else f"({type(value).__name__})"
-        )
-    if isinstance(value, list) and not np.isscalar(value[0]):
+    if isinstance(value, str | bool | int | type(None)):
+        return f"= {value!r}"
+    if isinstance(value, list) and not np.isscalar(value[0]):  # arrays of a network's layers have many shapes
         return f"({len(value)} of {type(value[0]).__name__})"
+    if np.ndim(value) == 0:
+        return f"({type(value).__name__})"
     array = np.asarray(value)
     shape = " x ".join(map(str, array.shape))
     if array.size == 1:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastfit.runtime.cache import cache_size, clear_cache
 from fastfit.runtime.collector import collector_paused
+from fastfit.runtime.libraries import PartCompiler, WholeCompiler
 from fastfit.runtime.machine_code import CompileStatistics, MachineCode, cache_directory, compile_statistics
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "clear_cache",
     "compile_statistics",
     "jit",
+    "standing_alone",
 ]
 
 # Sums in any order, a * b + c rounded once, x / y as x * (1 / y), zeros without sign: lets LLVM vectorise a sum.
@@ -44,12 +46,10 @@ def jit(function=None, *, fastmath=frozenset(), inline=False, internal=False, me
     inline : bool, default=False
         Always have LLVM put the code of this function in place of calls; for small helpers of other kernels.
     internal : bool, default=False
-        Only kernels call it: nothing is compiled for callers in Python, which nearly halves the time that a
-        kernel of many nested parts takes to compile. A call from Python is a TypeError.
+        Only kernels call it: it is not optimised, turned into machine code or kept on disk by itself, but as a part of
+        each kernel that calls it. A call from Python is a TypeError.
     merge : bool, default=False
-        Put this kernel's statements in place of the call before types are known, so that it is not compiled by itself:
-        for a part that is called in one place, which would otherwise be optimised there again. With many or large
-        parts that takes longer than it saves.
+        Has no effect.
 
     Returns
     -------
@@ -78,7 +78,45 @@ def jit(function=None, *, fastmath=frozenset(), inline=False, internal=False, me
         raise ValueError(f"fastmath must be a set of {sorted(_FASTMATH_FLAGS)}, got {fastmath!r}.")
     if function is None:
         return functools.partial(jit, fastmath=fastmath, inline=inline, internal=internal, merge=merge)
-    kernel = numba.njit(
+    kernel = _dispatcher(function, PartCompiler if internal else WholeCompiler, internal, fastmath, inline)
+    if kernel is function:
+        return kernel
+    if internal:
+        _close_to_python(kernel)
+        kernel._compile_standing_alone = functools.partial(
+            _dispatcher, function, WholeCompiler, internal, fastmath, inline
+        )
+    else:
+        _keep_on_disk(kernel)
+    return kernel
+
+
+def standing_alone(kernel):
+    """Return a kernel that has machine code of its own: the same, or of an internal one another with the same source.
+
+    For calls through an address (:mod:`fastfit.runtime.far_call`).
+
+    Parameters
+    ----------
+    kernel : numba dispatcher
+
+    Returns
+    -------
+    kernel : numba dispatcher
+    """
+    compile_standing_alone = vars(kernel).get("_compile_standing_alone")
+    if compile_standing_alone is None:
+        return kernel
+    if "_standing_alone" not in vars(kernel):
+        kernel._standing_alone = compile_standing_alone()
+        _close_to_python(kernel._standing_alone)
+        _keep_on_disk(kernel._standing_alone)
+    return kernel._standing_alone
+
+
+def _dispatcher(function, compiler, internal, fastmath, inline):
+    """Return Numba's dispatcher of a function, with every flag that kernels have."""
+    return numba.njit(
         nogil=True,
         error_model="numpy",
         boundscheck=False,
@@ -90,15 +128,13 @@ def jit(function=None, *, fastmath=frozenset(), inline=False, internal=False, me
         _nrt=False,
         fastmath=set(fastmath),
         forceinline=inline,
-        inline="always" if merge else "never",
+        pipeline_class=compiler,
     )(function)
-    if kernel is not function:
-        kernel._cache = MachineCode(kernel)
-        if internal:
-            _close_to_python(kernel)
-        else:
-            _compile_without_collector(kernel)
-    return kernel
+
+
+def _keep_on_disk(kernel):
+    kernel._cache = MachineCode(kernel)
+    _compile_without_collector(kernel)
 
 
 def _compile_without_collector(kernel):

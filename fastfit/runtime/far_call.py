@@ -20,6 +20,8 @@ time, so it must be evident where the two stand.
 from numba import config, types
 from numba.extending import intrinsic
 
+from fastfit.runtime.compile import standing_alone
+
 _plain_kernels = []  # what an address stands for under NUMBA_DISABLE_JIT=1: a position in this list
 
 
@@ -97,5 +99,6 @@ def address_of_kernel(kernel, *args):
 
 def _compiled(kernel, argument_types):
     """Return what the compiler made of a kernel for these types, now or earlier."""
+    kernel = standing_alone(kernel)
     kernel.compile(argument_types)
     return kernel.overloads[argument_types]

@@ -22,6 +22,7 @@ CACHE_SOURCES = (
     "machine_code.py",
     "numba_import.py",
     "collector.py",
+    "libraries.py",
 )
 INNER = """
 from fastfit.runtime.compile import jit
