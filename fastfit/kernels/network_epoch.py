@@ -1,16 +1,22 @@
 """One epoch of training a network, by a team: each batch costs it two meetings.
 
-First every member takes some of the batch's rows through the network and back. Once all errors are known, every member
-sums the gradients of some of the parameters over the batch and moves these parameters at once, while they are in its
-cache. Sums run over the rows in their order whoever does them, so the result does not depend on the number of threads.
+Every member first computes the outputs of some neurons of the first hidden layer, for all rows of the batch. When they
+have met, it takes some of the rows on through the network and back, and fetches rows of the next batch. When they have
+met again, all errors are known but those of the first hidden layer: every member computes those of its own neurons, sums
+the gradients of its parameters over the batch and moves these parameters at once, while they are in its cache.
+
+The weights of the first layer, which are most of a small network, so are never seen by two members, nor are those of
+the second when it is the last, but for the pass forward. Each sum runs over the rows, or over a layer's neurons, in
+their order whoever does it, so the result does not depend on the number of threads.
 """
 
 import numpy as np
 
 from fastfit.kernels.gemm import Matrices
-from fastfit.kernels.network_pass import call_multiply
+from fastfit.kernels.network_pass import call_multiply, gather_rows, half_vectors, return_columns
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
+    GROUP_NEURONS,
     GROUP_ROWS,
     SOLVER_ADAM,
     SOLVER_NONE,
@@ -19,47 +25,71 @@ from fastfit.kernels.network_plan import (
     parts_of,
     samples_of,
     settings_of,
+    share_of,
     sizes_of,
-    units_of,
+    unit_of,
     workspace_of,
 )
-from fastfit.kernels.optimizer_step import MOVES, Step, penalize
+from fastfit.kernels.optimizer_step import Block, Step, penalize
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
 from fastfit.runtime.far_call import make_far_call
-from fastfit.runtime.simd import address_of, broadcast, element, load, store
+from fastfit.runtime.simd import address_of, broadcast, element, load, reduce_add, store, store_partial
 from fastfit.runtime.team import barrier
 
-_call_move = make_far_call(MOVES[SOLVER_ADAM])
+_call_move = make_far_call()
+_call_enter = make_far_call()
 _call_pass_block = make_far_call()
 _call_update_units = make_far_call()
 
 
 @jit(inline=True, internal=True)
-def _sum_rows(layer, n_rows, adds, errors, gradients):
-    """Intercepts' gradients: the sums of the errors over the batch."""
-    target = layer.parameters_at + layer.fan_in * layer.out_stride
+def _sum_rows(source, stride, n_rows, n_columns, adds, errors, target, gradients):
+    """Intercepts' gradients: the sums of the errors over the batch, the odd rows apart so that no add waits long."""
     dtype = errors.dtype
-    for j in range(0, layer.out_stride, lanes(dtype)):
-        total = load(gradients, target + j) if adds else broadcast(0.0, dtype)
-        for at in range(layer.error_at + j, layer.error_at + j + n_rows * layer.out_stride, layer.out_stride):
-            total = total + load(errors, at)
-        store(gradients, target + j, total)
+    for j in range(0, n_columns, lanes(dtype)):
+        even, odd = broadcast(0.0, dtype), broadcast(0.0, dtype)
+        for i in range(0, n_rows - 1, 2):
+            even = even + load(errors, source + i * stride + j)
+            odd = odd + load(errors, source + (i + 1) * stride + j)
+        if n_rows % 2 == 1:
+            even = even + load(errors, source + (n_rows - 1) * stride + j)
+        total = even + odd
+        if adds:
+            total = total + load(gradients, target + j)
+        if n_columns - j >= lanes(dtype):
+            store(gradients, target + j, total)
+        else:
+            store_partial(gradients, target + j, n_columns - j, total)
 
 
 @jit(inline=True, internal=True)
-def _gradient_operands(layer, first_row, parameters, workspace):
-    """Gradients of some rows of weights are their inputs' activations, transposed, times the errors."""
-    return Matrices(
-        address_of(workspace.activations, layer.input_at + first_row),
+def _sum_gradients(table, like, unit, block, buffer, batch_rows, adds):
+    """Gradients of a unit: of weights their inputs' activations, transposed, times the errors."""
+    workspace, gradients = workspace_of(table, like), parameters_of(table, like).gradients
+    layer = layer_of(table, unit.layer)
+    errors_at, size = layer.output_at + unit.first_column, gradients.itemsize
+    if not block.is_weight:
+        n, source = unit.n_columns, workspace.errors
+        _sum_rows(errors_at, block.stride, batch_rows, n, adds, source, block.gradients_at, gradients)
+        return
+    if unit.layer > 0:
+        source = address_of(workspace.activations, layer.input_at + unit.first_row)
+    else:
+        first = buffer * sizes_of(table).batch_size * layer.in_stride
+        source = address_of(workspace.inputs, first + unit.first_row)
+    at = Matrices(
+        source,
         1,
         layer.in_stride,
-        address_of(workspace.errors, layer.error_at),
+        address_of(workspace.errors, errors_at),
         layer.out_stride,
-        address_of(parameters.gradients, layer.parameters_at + first_row * layer.out_stride),
+        address_of(gradients, block.gradients_at),
         layer.out_stride,
-        parameters.gradients.itemsize,
+        size,
     )
+    n_columns = unit.n_columns if unit.is_cut else half_vectors(unit.n_columns, size)
+    call_multiply(parts_of(table).multiply, (like, at, unit.n_rows, n_columns, batch_rows, adds))
 
 
 @jit(inline=True, internal=True)
@@ -73,41 +103,70 @@ def _transpose_rows(layer, first_row, n_rows, parameters):
             transposed[target + i] = element(values, source + i * layer.out_stride)
 
 
+@jit(inline=True, internal=True)
+def _clear_squares(squares, at, n):
+    """Begin new sums of squares."""
+    for j in range(at, at + n, lanes(squares.dtype)):
+        store(squares, j, broadcast(0.0, squares.dtype))
+
+
+@jit(inline=True, internal=True)
+def _note_squares(squares, at, unit, scale, slot, sums):
+    """Add a unit's sums of squares to its slots; a column's does not depend on what other columns a member has."""
+    if unit.is_cut:
+        for j in range(0, unit.n_columns, GROUP_NEURONS):
+            total = 0.0
+            for k in range(at + j, at + j + GROUP_NEURONS):
+                total += float(element(squares, k))
+            sums[slot + j // GROUP_NEURONS] += scale * total
+    else:
+        total = load(squares, at)
+        for j in range(lanes(squares.dtype), unit.n_columns, lanes(squares.dtype)):
+            total = total + load(squares, at + j)
+        sums[slot] += scale * float(reduce_add(total))
+
+
 @jit(internal=True)
-def update_units(table, like, thread_idx, batch_rows, adds, phase, step):
-    """Sum the gradients of this member's units and move their parameters.
+def update_units(table, like, thread_idx, buffer, batch_rows, adds, phase, penalty, step):
+    """Sum the gradients of this member's units and move their parameters; `penalty` is what a squared weight costs.
 
     Where the norm of all gradients limits the step, phase 0 does the one and phase 1 the other.
     """
-    parameters, workspace, settings = (
-        parameters_of(table, like),
-        workspace_of(table, like),
-        settings_of(table),
+    parameters, settings, sizes = parameters_of(table, like), settings_of(table), sizes_of(table)
+    parts, sums, squares = (
+        parts_of(table),
+        workspace_of(table, like).unit_sums,
+        workspace_of(table, like).squares,
     )
-    (units, starts), parts, n_units = units_of(table), parts_of(table), sizes_of(table).n_units
-    sums = workspace.unit_sums
-    for unit in range(element(starts, thread_idx), element(starts, thread_idx + 1)):
-        first_row, n_unit_rows = element(units, 3 * unit + 1), element(units, 3 * unit + 2)
-        layer = layer_of(table, element(units, 3 * unit))
-        is_weight = 1 if first_row < layer.fan_in else 0
-        if phase == 0 and is_weight:
-            at = _gradient_operands(layer, first_row, parameters, workspace)
-            call_multiply(parts.multiply, (like, at, n_unit_rows, layer.out_stride, batch_rows, adds))
-        elif phase == 0:
-            _sum_rows(layer, batch_rows, adds, workspace.errors, parameters.gradients)
-        if settings.solver == SOLVER_NONE:
-            continue
-        first = layer.parameters_at + first_row * layer.out_stride
-        last = first + n_unit_rows * layer.out_stride
-        if phase == 0 and settings.clip_norm > 0.0:
-            squares, gradient_squares = penalize(first, last, is_weight, step, table, like)
-            sums[n_units + unit] = gradient_squares
-        else:
-            squares = _call_move(parts.move, (first, last, is_weight, step, table, like))
-            if is_weight and layer.input_error_at >= 0:
-                _transpose_rows(layer, first_row, n_unit_rows, parameters)
+    first_unit, last_unit, first_column, last_column = share_of(table, thread_idx)
+    if phase == 0 and last_column > first_column:
+        return_columns(table, like, batch_rows, first_column, last_column)
+    is_stepping, clips = settings.solver != SOLVER_NONE, settings.clip_norm > 0.0
+    squares_at = thread_idx * sizes.widest
+    for number in range(first_unit, last_unit):
+        unit = unit_of(table, number)
+        layer = layer_of(table, unit.layer)
+        at = layer.parameters_at + unit.first_row * layer.out_stride + unit.first_column
+        # Where they are used at once, gradients stay in a place that remains in the first cache.
+        in_scratch = is_stepping and not clips
+        gradients_at = sizes.scratch_at + thread_idx * sizes.scratch_size if in_scratch else at
+        is_weight = 1 if unit.first_row < layer.fan_in else 0
+        stride = layer.out_stride
+        block = Block(at, gradients_at, unit.n_rows, unit.n_columns, stride, squares_at, is_weight)
         if phase == 0:
-            sums[unit] = squares if is_weight else 0.0
+            _sum_gradients(table, like, unit, block, buffer, batch_rows, adds)
+        if not is_stepping:
+            continue
+        _clear_squares(squares, squares_at, unit.n_columns)
+        if phase == 0 and clips:
+            penalize(block, step, table, like)
+            _note_squares(squares, squares_at, unit, 1.0, sizes.n_slots + unit.slot, sums)
+            continue
+        _call_move(parts.move, (block, step, table, like))
+        if is_weight:
+            _note_squares(squares, squares_at, unit, penalty, unit.slot, sums)
+            if unit.layer > 0:
+                _transpose_rows(layer, unit.first_row, unit.n_rows, parameters)
 
 
 @jit(inline=True, internal=True)
@@ -142,6 +201,18 @@ def _add_up(values, first, n):
 
 
 @jit(inline=True, internal=True)
+def _forget_squares(table, like, thread_idx):
+    """Begin new sums of squared gradients in the slots of this member."""
+    n_slots, sums = sizes_of(table).n_slots, workspace_of(table, like).unit_sums
+    first, last, _, _ = share_of(table, thread_idx)
+    for number in range(first, last):
+        unit = unit_of(table, number)
+        n = (unit.n_columns + GROUP_NEURONS - 1) // GROUP_NEURONS if unit.is_cut else 1
+        for slot in range(n_slots + unit.slot, n_slots + unit.slot + n):
+            sums[slot] = 0.0
+
+
+@jit(inline=True, internal=True)
 def _clipped(step, settings, squares):
     """The step with its gradients scaled down to the greatest norm."""
     norm = np.sqrt(squares)
@@ -158,6 +229,35 @@ def _share_of(thread_idx, n_threads, batch_rows):
     return first, last if last < batch_rows else batch_rows
 
 
+@jit(inline=True, internal=True)
+def _gather_share(table, like, batch, n, thread_idx, n_threads):
+    """Fetch this member's rows of a batch, if there is such a batch."""
+    batch_size = sizes_of(table).batch_size
+    batch_first = batch * batch_size
+    batch_rows = batch_size if batch_first + batch_size <= n else n - batch_first
+    if batch_rows > 0:
+        first, last = _share_of(thread_idx, n_threads, batch_rows)
+        gather_rows(table, like, first, last, batch_first, batch % 2)
+
+
+@jit(inline=True, internal=True)
+def _move_batch(control, thread_idx, n_threads, table, like, batch, batch_rows, adds, step):
+    """Move all parameters after a batch; return False if the team was told to stop."""
+    settings, n_slots, sums = settings_of(table), sizes_of(table).n_slots, workspace_of(table, like).unit_sums
+    clips = settings.clip_norm > 0.0 and settings.solver != SOLVER_NONE
+    update, buffer = parts_of(table).update_units, batch % 2
+    penalty = 0.5 * settings.alpha * step.inverse_weight * batch_rows
+    if clips:
+        _forget_squares(table, like, thread_idx)
+    _call_update_units(update, (table, like, thread_idx, buffer, batch_rows, adds, 0, penalty, step))
+    if clips:
+        if not barrier(control, n_threads):
+            return False
+        step = _clipped(step, settings, _add_up(sums, n_slots, n_slots))
+        _call_update_units(update, (table, like, thread_idx, buffer, batch_rows, adds, 1, penalty, step))
+    return True
+
+
 @jit
 def train_epoch(control, thread_idx, n_threads, table, like):
     """Train for one epoch; the sum of the batches' losses, each times its rows, is in the table's totals.
@@ -166,37 +266,36 @@ def train_epoch(control, thread_idx, n_threads, table, like):
     """
     settings, sizes, parts = settings_of(table), sizes_of(table), parts_of(table)
     samples, workspace = samples_of(table, like), workspace_of(table, like)
-    n, n_units, is_stepping = len(samples.order), sizes.n_units, settings.solver != SOLVER_NONE
-    clips = settings.clip_norm > 0.0 and is_stepping
+    n, is_stepping = len(samples.order), settings.solver != SOLVER_NONE
+    _, _, first_column, last_column = share_of(table, thread_idx)
     total = 0.0
+    _gather_share(table, like, 0, n, thread_idx, n_threads)
+    if not barrier(control, n_threads):
+        return
     for batch in range((n + sizes.batch_size - 1) // sizes.batch_size):
-        batch_first = batch * sizes.batch_size
+        batch_first, buffer, update = batch * sizes.batch_size, batch % 2, settings.n_updates + batch
         batch_rows = sizes.batch_size if batch_first + sizes.batch_size <= n else n - batch_first
-        own_first, last = _share_of(thread_idx, n_threads, batch_rows)
-        first = own_first
+        if last_column > first_column:
+            _call_enter(parts.enter, (table, like, buffer, batch_rows, first_column, last_column, update))
+        if not barrier(control, n_threads):
+            return
+        first, last = _share_of(thread_idx, n_threads, batch_rows)
         while first < last:
             n_rows = BLOCK_ROWS if last - first >= BLOCK_ROWS else last - first
-            update = settings.n_updates + batch
-            ahead = batch_first + (first + n_rows if first + n_rows < last else batch_rows + own_first)
             _call_pass_block(
-                parts.pass_block, (table, like, first, n_rows, batch_first, ahead, update, thread_idx)
+                parts.pass_block, (table, like, first, n_rows, batch_first, buffer, update, thread_idx)
             )
             first += n_rows
+        _gather_share(table, like, batch + 1, n, thread_idx, n_threads)
         weight = _weight_of_batch(batch_first, batch_rows, samples)
         step = _step_of(batch, weight, samples, settings)
         if not barrier(control, n_threads):
             return
-        loss = _add_up(workspace.row_losses, 0, batch_rows) if thread_idx == 0 else 0.0
+        if thread_idx == 0:
+            loss = _add_up(workspace.row_losses, 0, batch_rows)
+            total += loss / weight * batch_rows if is_stepping else loss
         adds = 0 if is_stepping else batch
-        for phase in range(2 if clips else 1):
-            if phase == 1:
-                step = _clipped(step, settings, _add_up(workspace.unit_sums, n_units, n_units))
-            _call_update_units(parts.update_units, (table, like, thread_idx, batch_rows, adds, phase, step))
-            if not barrier(control, n_threads):
-                return
-        if thread_idx == 0 and is_stepping:
-            loss += 0.5 * settings.alpha * _add_up(workspace.unit_sums, 0, n_units)
-            loss = loss / weight * batch_rows
-        total += loss
-    if thread_idx == 0:
-        workspace.totals[0] = total
+        if not _move_batch(control, thread_idx, n_threads, table, like, batch, batch_rows, adds, step):
+            return
+    if barrier(control, n_threads) and thread_idx == 0:
+        workspace.totals[0] = total + _add_up(workspace.unit_sums, 0, sizes.n_slots)

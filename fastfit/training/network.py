@@ -8,21 +8,24 @@ import numpy as np
 from fastfit.kernels.activation import LEAKS, NEED_INPUT
 from fastfit.kernels.gemm import Matrices, gemm_at
 from fastfit.kernels.network_epoch import train_epoch, update_units
-from fastfit.kernels.network_pass import drop_neurons, make_activation, pass_block
+from fastfit.kernels.network_pass import drop_neurons, enter_columns, make_activation, pass_block
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
+    GROUP_NEURONS,
     GROUP_ROWS,
     SOLVER_ADAM,
     SOLVER_NONE,
     SOLVER_RMSPROP,
     SOLVER_SGD,
+    UNIT_FEATURES,
     Layer,
     Parts,
     Settings,
     Sizes,
     Table,
+    Unit,
 )
-from fastfit.kernels.optimizer_step import MOVES, Step
+from fastfit.kernels.optimizer_step import MOVES, Block, Step
 from fastfit.kernels.output_loss import OUTPUT_LOSSES
 from fastfit.runtime.address_table import table_of
 from fastfit.runtime.compile import as_readonly
@@ -44,7 +47,6 @@ __all__ = [
 ]
 
 SOLVERS = {"sgd": SOLVER_SGD, "adam": SOLVER_ADAM, "adamw": SOLVER_ADAM, "rmsprop": SOLVER_RMSPROP}
-UNIT_ROWS = 16  # of weights: so many rows are updated together
 FLOPS_PER_NANOSECOND = {4: 80.0, 8: 40.0}  # of one thread, roughly
 MIN_BATCH_WORK = 6_000  # nanoseconds that a batch must cost for a second thread to be worth two meetings
 LONG_WORK = 50_000_000  # nanoseconds: from there on Ctrl-C must be heard within an epoch
@@ -171,40 +173,91 @@ class _Packing(NamedTuple):
     layers: list  # of Layer, for batches of one row
     n_values: int
     n_transposed: int
-    row_values: int  # values of one sample's activations
+    row_values: int  # values of one sample's activations, without the input
 
     @classmethod
     def of(cls, spec):
         """Lay out a network."""
-        per_vector = lanes(spec.dtype)
+        per_vector = max(lanes(spec.dtype), GROUP_NEURONS)
         strides = [-(-units // per_vector) * per_vector for units in spec.layer_units]
         layers, values, transposed, activations = [], 0, 0, 0
         for i, (fan_in, fan_out) in enumerate(pairwise(spec.layer_units)):
-            error_at = activations - strides[0]
+            input_at = activations - strides[i] if i else -1
+            stride = strides[i + 1]
             layers.append(
-                Layer(
-                    fan_in,
-                    fan_out,
-                    strides[i],
-                    strides[i + 1],
-                    values,
-                    transposed,
-                    activations,
-                    activations + strides[i],
-                    error_at if i else -1,
-                    error_at + strides[i],
-                )
+                Layer(fan_in, fan_out, strides[i], stride, values, transposed, input_at, activations)
             )
-            values += (fan_in + 1) * strides[i + 1]
+            values += (fan_in + 1) * stride
             transposed += fan_out * strides[i] if i else 0
-            activations += strides[i]
-        return cls(layers, values, transposed, activations + strides[-1])
+            activations += stride
+        # A vector may begin at any group, and so end behind the last parameter.
+        return cls(layers, values + per_vector, transposed + per_vector, activations)
 
     def for_batch(self, batch_size):
         """The layers with positions for batches of so many rows, as kernels read them."""
         table = np.array(self.layers, dtype=np.int64).reshape(-1, len(Layer._fields))
         table[:, 6:] *= batch_size
         return table.ravel()
+
+    def shares(self, n_threads):
+        """Share out the neurons of the first hidden layer and the parameters.
+
+        Returns
+        -------
+        units : list of Unit
+            Those of the first member, then those of the second, and so on.
+        unit_starts, column_starts : list of int
+            Where each member's begin, and behind all.
+        n_slots : int
+        """
+        first_slots, n_slots = [], 0
+        for number, layer in enumerate(self.layers):
+            is_cut = number == 0 and len(self.layers) > 1
+            n_weights = _n_groups(layer.fan_out if is_cut else layer.fan_in)
+            first_slots.append((n_slots, n_slots + n_weights))
+            n_slots += n_weights + _n_groups(layer.fan_out)
+        units, unit_starts, column_starts = [], [0], [0]
+        for member in range(n_threads):
+            for number, layer in enumerate(self.layers):
+                units += _units_of(
+                    number, layer, len(self.layers) > 1, first_slots[number], member, n_threads
+                )
+            unit_starts.append(len(units))
+            column_starts.append(_share(self.layers[0].fan_out, member, n_threads)[1])
+        if len(self.layers) == 1:
+            column_starts = [0] * (n_threads + 1)
+        return units, unit_starts, column_starts, n_slots
+
+
+def _n_groups(n_neurons):
+    return -(-n_neurons // GROUP_NEURONS)
+
+
+def _share(n_neurons, member, n_threads):
+    """Return the first of a member's neurons and the one behind the last: whole groups."""
+    n = _n_groups(n_neurons)
+    return n * member // n_threads * GROUP_NEURONS, n * (member + 1) // n_threads * GROUP_NEURONS
+
+
+def _units_of(number, layer, has_hidden, slots, member, n_threads):
+    """Return a member's units of a layer.
+
+    Of the first layer it has columns, those of its neurons; of the others rows, which for the second layer are those of
+    its neurons again. Where there is no hidden layer, rows are all that can be shared.
+    """
+    units = []
+    first, last = _share(layer.fan_out, member, n_threads)
+    if number == 0 and has_hidden:
+        for row in range(0, layer.fan_in, UNIT_FEATURES):
+            n_rows = min(UNIT_FEATURES, layer.fan_in - row)
+            units.append(Unit(slots[0] + first // GROUP_NEURONS, 1, 0, row, n_rows, first, last - first))
+    else:
+        width = _n_groups(layer.fan_out) * GROUP_NEURONS
+        for row in range(*_share(layer.fan_in, member, n_threads), GROUP_NEURONS):
+            n_rows = min(GROUP_NEURONS, layer.fan_in - row)
+            units.append(Unit(slots[0] + row // GROUP_NEURONS, 0, number, row, n_rows, 0, width))
+    units.append(Unit(slots[1] + first // GROUP_NEURONS, 1, number, layer.fan_in, 1, first, last - first))
+    return [unit for unit in units if unit.n_columns]
 
 
 class Network:
@@ -239,7 +292,6 @@ class Network:
         self._packing = _Packing.of(self.spec)
         self._values = aligned_zeros(self._packing.n_values, self.spec.dtype)
         self._transposed = aligned_zeros(self._packing.n_transposed, self.spec.dtype)
-        self._gradients = aligned_zeros(self._packing.n_values, self.spec.dtype)
         self._workspace_key = self._kept = None
         self.load(coefs, intercepts)
 
@@ -321,20 +373,6 @@ class Network:
         by_work = int(per_batch / (MIN_BATCH_WORK / 2))
         return max(1, min(threads_for(work, self.n_jobs), by_work))
 
-    def _cut_units(self, n_threads):
-        """Return the units of parameters, and which of them each member has: parts of about the same work."""
-        units, costs = [], []
-        for number, layer in enumerate(self._packing.layers):
-            for first in range(0, layer.fan_in, UNIT_ROWS):
-                n_rows = min(UNIT_ROWS, layer.fan_in - first)
-                units.append((number, first, n_rows))
-                costs.append(n_rows * layer.out_stride)
-            units.append((number, layer.fan_in, 1))
-            costs.append(layer.out_stride)
-        middles = np.cumsum(costs) - np.array(costs) / 2.0
-        starts = np.searchsorted(middles, np.arange(n_threads + 1) * sum(costs) / n_threads)
-        return np.array(units, dtype=np.int64).ravel(), starts.astype(np.int64)
-
     def _workspace(self, batch_size, n_threads, keeps_slopes):
         """Return a `Table` with what depends on these alone, and its addresses.
 
@@ -343,24 +381,32 @@ class Network:
         key = (batch_size, n_threads, keeps_slopes)
         if self._workspace_key != key:
             packing, dtype = self._packing, self.spec.dtype
-            units, unit_starts = self._cut_units(n_threads)
-            n_errors = (packing.row_values - packing.layers[0].in_stride) * batch_size
+            units, unit_starts, column_starts, n_slots = packing.shares(n_threads)
+            n_activations = packing.row_values * batch_size + lanes(dtype)
             room = BLOCK_ROWS * packing.layers[-1].out_stride
+            widest = max(layer.out_stride for layer in packing.layers)
+            scratch_size = UNIT_FEATURES * widest + lanes(dtype)
+            sizes = Sizes(
+                len(packing.layers), n_slots, batch_size, room, packing.n_values, scratch_size, widest
+            )
             arrays = Table(*[_EMPTY] * len(Table._fields))._replace(
                 values=self._values,
                 transposed=self._transposed,
-                gradients=self._gradients,
-                activations=aligned_zeros(packing.row_values * batch_size, dtype),
-                errors=aligned_zeros(n_errors, dtype),
-                slopes=aligned_zeros(n_errors if keeps_slopes else 0, dtype),
+                gradients=aligned_zeros(packing.n_values + n_threads * scratch_size, dtype),
+                inputs=aligned_zeros(2 * packing.layers[0].in_stride * batch_size, dtype),
+                activations=aligned_zeros(n_activations, dtype),
+                errors=aligned_zeros(n_activations, dtype),
+                slopes=aligned_zeros(n_activations if keeps_slopes else 0, dtype),
                 outputs=aligned_zeros(3 * n_threads * room, dtype),
                 row_losses=aligned_zeros(-(-batch_size // GROUP_ROWS) * GROUP_ROWS, np.float64),
-                unit_sums=aligned_zeros(2 * (len(units) // 3), np.float64),
+                squares=aligned_zeros(n_threads * widest, dtype),
+                unit_sums=aligned_zeros(2 * n_slots, np.float64),
                 totals=np.zeros(1),
                 layers=packing.for_batch(batch_size),
-                units=units,
-                unit_starts=unit_starts,
-                sizes=np.array(Sizes(len(packing.layers), len(units) // 3, batch_size, room), dtype=np.int64),
+                units=np.array(units, dtype=np.int64).ravel(),
+                unit_starts=np.array(unit_starts, dtype=np.int64),
+                column_starts=np.array(column_starts, dtype=np.int64),
+                sizes=np.array(sizes, dtype=np.int64),
             )
             self._workspace_key, self._kept = key, (arrays, table_of(arrays))
         return self._kept
@@ -374,17 +420,20 @@ class Network:
             table, like = table_of([_EMPTY]), spec.dtype.type(0)
             activate, pull_back = make_activation(spec.activation)
             at = Matrices(*[0] * len(Matrices._fields))
-            step = Step(0.0, 0.0, 0.0, 0.0, 0)
+            step, block = Step(0.0, 0.0, 0.0, 0.0, 0), Block(*[0] * len(Block._fields))
             finish_output = OUTPUT_LOSSES[spec.output, spec.loss]
             parts = Parts(
                 multiply=address_of_kernel(gemm_at, like, at, 0, 0, 0, 0),
-                activate=address_of_kernel(activate, table, like, 0, 0, 0),
-                pull_back=address_of_kernel(pull_back, table, like, 0, 0, 0) if has_hidden else 0,
-                drop_neurons=address_of_kernel(drop_neurons, table, like, 0, 0, 0, 0) if has_dropout else 0,
+                activate=address_of_kernel(activate, table, like, 0, 0, 0, 0, 0),
+                pull_back=address_of_kernel(pull_back, table, like, 0, 0, 0, 0, 0) if has_hidden else 0,
+                drop_neurons=(
+                    address_of_kernel(drop_neurons, table, like, 0, 0, 0, 0, 0, 0) if has_dropout else 0
+                ),
                 finish_output=address_of_kernel(finish_output, table, like, 0, 0, 0, 0),
+                enter=address_of_kernel(enter_columns, table, like, 0, 0, 0, 0, 0) if has_hidden else 0,
                 pass_block=address_of_kernel(pass_block, table, like, 0, 0, 0, 0, 0, 0),
-                update_units=address_of_kernel(update_units, table, like, 0, 0, 0, 0, step),
-                move=address_of_kernel(MOVES[solver], 0, 0, 0, step, table, like) if solver in MOVES else 0,
+                update_units=address_of_kernel(update_units, table, like, 0, 0, 0, 0, 0, 0.0, step),
+                move=address_of_kernel(MOVES[solver], block, step, table, like) if solver in MOVES else 0,
             )
             _parts_of_networks[key] = np.array(parts, dtype=np.int64)
         return _parts_of_networks[key]
@@ -405,13 +454,14 @@ class Network:
             "settings": np.array(settings, dtype=np.float64),
             "parts": self._parts(settings.solver, settings.dropout > 0.0),
         }
+        arrays.unit_sums[...] = 0.0
         table = table.copy()
         for name, array in changing.items():
             place = 2 * Table._fields.index(name)
             table[place : place + 2] = array.__array_interface__["data"][0], array.size
         may_be_long = self._work(n_rows, batch_size)[0] > LONG_WORK
         run_team(train_epoch, n_threads, table, self.spec.dtype.type(0), may_be_long=may_be_long)
-        return float(arrays.totals[0]), -(-n_rows // batch_size)
+        return float(arrays.totals[0]), -(-n_rows // batch_size), arrays.gradients
 
     def train_epoch(self, data, order, batch_size, settings, state, learning_rate):
         """Train for one epoch.
@@ -456,7 +506,7 @@ class Network:
             keeps_slopes=int(self.spec.activation in NEED_INPUT or settings.dropout > 0.0),
         )
         try:
-            loss, n_batches = self._run_epoch(data, order, batch_size, learning_rate, told, state)
+            loss, n_batches, _ = self._run_epoch(data, order, batch_size, learning_rate, told, state)
         except BaseException:
             self.restore(before[0])
             state.first[...], state.second[...] = before[1:]
@@ -486,11 +536,11 @@ class Network:
         told = _NO_STEPS._replace(
             leak=LEAKS.get(self.spec.activation, 0.0), keeps_slopes=int(self.spec.activation in NEED_INPUT)
         )
-        loss, _ = self._run_epoch(data, None, GRADIENT_BATCH, 0.0, told, state)
+        loss, _, packed_gradient = self._run_epoch(data, None, GRADIENT_BATCH, 0.0, told, state)
         weight = float(data.sample_weight.sum()) if data.sample_weight.size else float(data.n_samples)
         gradient = np.empty(len(packed))
         parts = zip(
-            self._unpack(gradient)[0], self._unpack(gradient)[1], self._views(self._gradients), strict=True
+            self._unpack(gradient)[0], self._unpack(gradient)[1], self._views(packed_gradient), strict=True
         )
         squares = 0.0
         for (coef_out, intercept_out, (gradients, shifts)), (weights, _) in zip(
