@@ -2,8 +2,8 @@
 
 Every member first computes the outputs of some neurons of the first hidden layer, for all rows of the batch. When they
 have met, it takes some of the rows on through the network and back, and fetches rows of the next batch. When they have
-met again, all errors are known but those of the first hidden layer: every member computes those of its own neurons, sums
-the gradients of its parameters over the batch and moves these parameters at once, while they are in its cache.
+met again, all errors are known but those of the first hidden layer: every member computes those of its own neurons,
+sums the gradients of its parameters over the batch and moves these parameters at once, while they are in its cache.
 
 The weights of the first layer, which are most of a small network, so are never seen by two members, nor are those of
 the second when it is the last, but for the pass forward. Each sum runs over the rows, or over a layer's neurons, in
@@ -13,10 +13,10 @@ their order whoever does it, so the result does not depend on the number of thre
 import numpy as np
 
 from fastfit.kernels.gemm import Matrices
-from fastfit.kernels.network_pass import call_multiply, gather_rows, half_vectors, return_columns
+from fastfit.kernels.network_pass import call_multiply, gather_rows, return_columns
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
-    GROUP_NEURONS,
+    CHUNK,
     GROUP_ROWS,
     SOLVER_ADAM,
     SOLVER_NONE,
@@ -34,7 +34,7 @@ from fastfit.kernels.optimizer_step import Block, Step, penalize
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
 from fastfit.runtime.far_call import make_far_call
-from fastfit.runtime.simd import address_of, broadcast, element, load, reduce_add, store, store_partial
+from fastfit.runtime.simd import address_of, broadcast, element, load, store, store_partial
 from fastfit.runtime.team import barrier
 
 _call_move = make_far_call()
@@ -88,8 +88,7 @@ def _sum_gradients(table, like, unit, block, buffer, batch_rows, adds):
         layer.out_stride,
         size,
     )
-    n_columns = unit.n_columns if unit.is_cut else half_vectors(unit.n_columns, size)
-    call_multiply(parts_of(table).multiply, (like, at, unit.n_rows, n_columns, batch_rows, adds))
+    call_multiply(parts_of(table).multiply, (like, at, unit.n_rows, unit.n_columns, batch_rows, adds))
 
 
 @jit(inline=True, internal=True)
@@ -103,46 +102,22 @@ def _transpose_rows(layer, first_row, n_rows, parameters):
             transposed[target + i] = element(values, source + i * layer.out_stride)
 
 
-@jit(inline=True, internal=True)
-def _clear_squares(squares, at, n):
-    """Begin new sums of squares."""
-    for j in range(at, at + n, lanes(squares.dtype)):
-        store(squares, j, broadcast(0.0, squares.dtype))
-
-
-@jit(inline=True, internal=True)
-def _note_squares(squares, at, unit, scale, slot, sums):
-    """Add a unit's sums of squares to its slots; a column's does not depend on what other columns a member has."""
-    if unit.is_cut:
-        for j in range(0, unit.n_columns, GROUP_NEURONS):
-            total = 0.0
-            for k in range(at + j, at + j + GROUP_NEURONS):
-                total += float(element(squares, k))
-            sums[slot + j // GROUP_NEURONS] += scale * total
-    else:
-        total = load(squares, at)
-        for j in range(lanes(squares.dtype), unit.n_columns, lanes(squares.dtype)):
-            total = total + load(squares, at + j)
-        sums[slot] += scale * float(reduce_add(total))
-
-
 @jit(internal=True)
-def update_units(table, like, thread_idx, buffer, batch_rows, adds, phase, penalty, step):
-    """Sum the gradients of this member's units and move their parameters; `penalty` is what a squared weight costs.
+def update_units(table, like, thread_idx, buffer, batch_rows, adds, phase, step):
+    """Sum the gradients of this member's units and move their parameters.
 
     Where the norm of all gradients limits the step, phase 0 does the one and phase 1 the other.
     """
-    parameters, settings, sizes = parameters_of(table, like), settings_of(table), sizes_of(table)
-    parts, sums, squares = (
+    parameters, settings, sizes, parts = (
+        parameters_of(table, like),
+        settings_of(table),
+        sizes_of(table),
         parts_of(table),
-        workspace_of(table, like).unit_sums,
-        workspace_of(table, like).squares,
     )
     first_unit, last_unit, first_column, last_column = share_of(table, thread_idx)
     if phase == 0 and last_column > first_column:
         return_columns(table, like, batch_rows, first_column, last_column)
     is_stepping, clips = settings.solver != SOLVER_NONE, settings.clip_norm > 0.0
-    squares_at = thread_idx * sizes.widest
     for number in range(first_unit, last_unit):
         unit = unit_of(table, number)
         layer = layer_of(table, unit.layer)
@@ -151,21 +126,14 @@ def update_units(table, like, thread_idx, buffer, batch_rows, adds, phase, penal
         in_scratch = is_stepping and not clips
         gradients_at = sizes.scratch_at + thread_idx * sizes.scratch_size if in_scratch else at
         is_weight = 1 if unit.first_row < layer.fan_in else 0
-        stride = layer.out_stride
-        block = Block(at, gradients_at, unit.n_rows, unit.n_columns, stride, squares_at, is_weight)
+        block = Block(at, gradients_at, unit.n_rows, unit.n_columns, layer.out_stride, is_weight)
         if phase == 0:
             _sum_gradients(table, like, unit, block, buffer, batch_rows, adds)
-        if not is_stepping:
-            continue
-        _clear_squares(squares, squares_at, unit.n_columns)
-        if phase == 0 and clips:
+        if phase == 0 and clips and is_stepping:
             penalize(block, step, table, like)
-            _note_squares(squares, squares_at, unit, 1.0, sizes.n_slots + unit.slot, sums)
-            continue
-        _call_move(parts.move, (block, step, table, like))
-        if is_weight:
-            _note_squares(squares, squares_at, unit, penalty, unit.slot, sums)
-            if unit.layer > 0:
+        elif is_stepping:
+            _call_move(parts.move, (block, step, table, like))
+            if is_weight and unit.layer > 0:
                 _transpose_rows(layer, unit.first_row, unit.n_rows, parameters)
 
 
@@ -181,14 +149,14 @@ def _weight_of_batch(batch_first, batch_rows, samples):
 
 
 @jit(inline=True, internal=True)
-def _step_of(batch, weight, samples, settings):
+def _step_of(batch, batch_rows, weight, samples, settings):
     """The scalars of the update after a batch."""
     rate = element(samples.rates, batch if len(samples.rates) > 1 else 0)
     size = rate
     if settings.solver == SOLVER_ADAM:
         t = float(settings.n_updates + batch + 1)
         size = rate * np.sqrt(1.0 - settings.beta_2**t) / (1.0 - settings.beta_1**t)
-    return Step(rate, size, 1.0 / weight, 1.0, 0)
+    return Step(rate, size, 1.0 / weight, 0.5 * settings.alpha / weight * batch_rows, 1.0, 0)
 
 
 @jit(inline=True, internal=True)
@@ -201,15 +169,15 @@ def _add_up(values, first, n):
 
 
 @jit(inline=True, internal=True)
-def _forget_squares(table, like, thread_idx):
-    """Begin new sums of squared gradients in the slots of this member."""
-    n_slots, sums = sizes_of(table).n_slots, workspace_of(table, like).unit_sums
-    first, last, _, _ = share_of(table, thread_idx)
-    for number in range(first, last):
-        unit = unit_of(table, number)
-        n = (unit.n_columns + GROUP_NEURONS - 1) // GROUP_NEURONS if unit.is_cut else 1
-        for slot in range(n_slots + unit.slot, n_slots + unit.slot + n):
-            sums[slot] = 0.0
+def _square_gradients(table, like, thread_idx, n_threads):
+    """Sum the squares of this member's chunks of all gradients."""
+    gradients, squares = parameters_of(table, like).gradients, workspace_of(table, like).squares
+    n, n_chunks = sizes_of(table).scratch_at, len(squares)
+    for chunk in range(n_chunks * thread_idx // n_threads, n_chunks * (thread_idx + 1) // n_threads):
+        total = 0.0
+        for k in range(chunk * CHUNK, chunk * CHUNK + CHUNK if chunk * CHUNK + CHUNK < n else n):
+            total += float(element(gradients, k)) ** 2
+        squares[chunk] = total
 
 
 @jit(inline=True, internal=True)
@@ -217,7 +185,7 @@ def _clipped(step, settings, squares):
     """The step with its gradients scaled down to the greatest norm."""
     norm = np.sqrt(squares)
     shrink = settings.clip_norm / norm if norm > settings.clip_norm else 1.0
-    return Step(step.rate, step.size, step.inverse_weight, shrink, 1)
+    return Step(step.rate, step.size, step.inverse_weight, step.penalty, shrink, 1)
 
 
 @jit(inline=True, internal=True)
@@ -243,18 +211,17 @@ def _gather_share(table, like, batch, n, thread_idx, n_threads):
 @jit(inline=True, internal=True)
 def _move_batch(control, thread_idx, n_threads, table, like, batch, batch_rows, adds, step):
     """Move all parameters after a batch; return False if the team was told to stop."""
-    settings, n_slots, sums = settings_of(table), sizes_of(table).n_slots, workspace_of(table, like).unit_sums
-    clips = settings.clip_norm > 0.0 and settings.solver != SOLVER_NONE
-    update, buffer = parts_of(table).update_units, batch % 2
-    penalty = 0.5 * settings.alpha * step.inverse_weight * batch_rows
-    if clips:
-        _forget_squares(table, like, thread_idx)
-    _call_update_units(update, (table, like, thread_idx, buffer, batch_rows, adds, 0, penalty, step))
-    if clips:
+    settings, update, buffer = settings_of(table), parts_of(table).update_units, batch % 2
+    _call_update_units(update, (table, like, thread_idx, buffer, batch_rows, adds, 0, step))
+    if settings.clip_norm > 0.0 and settings.solver != SOLVER_NONE:
         if not barrier(control, n_threads):
             return False
-        step = _clipped(step, settings, _add_up(sums, n_slots, n_slots))
-        _call_update_units(update, (table, like, thread_idx, buffer, batch_rows, adds, 1, penalty, step))
+        _square_gradients(table, like, thread_idx, n_threads)
+        if not barrier(control, n_threads):
+            return False
+        squares = workspace_of(table, like).squares
+        step = _clipped(step, settings, _add_up(squares, 0, len(squares)))
+        _call_update_units(update, (table, like, thread_idx, buffer, batch_rows, adds, 1, step))
     return True
 
 
@@ -288,7 +255,7 @@ def train_epoch(control, thread_idx, n_threads, table, like):
             first += n_rows
         _gather_share(table, like, batch + 1, n, thread_idx, n_threads)
         weight = _weight_of_batch(batch_first, batch_rows, samples)
-        step = _step_of(batch, weight, samples, settings)
+        step = _step_of(batch, batch_rows, weight, samples, settings)
         if not barrier(control, n_threads):
             return
         if thread_idx == 0:
@@ -298,4 +265,7 @@ def train_epoch(control, thread_idx, n_threads, table, like):
         if not _move_batch(control, thread_idx, n_threads, table, like, batch, batch_rows, adds, step):
             return
     if barrier(control, n_threads) and thread_idx == 0:
-        workspace.totals[0] = total + _add_up(workspace.unit_sums, 0, sizes.n_slots)
+        if settings.alpha != 0.0 and is_stepping:
+            for k in range(len(workspace.penalties)):
+                total += float(element(workspace.penalties, k))
+        workspace.totals[0] = total

@@ -3,7 +3,7 @@
 A layer's weights are (fan_in, fan_out) with the intercepts as one row more, and every row is filled up with zeros to
 whole vectors, so that hardly a kernel needs masks: the zeros stay zeros. A matrix of activations or of their errors has
 a row for each sample of the batch, filled up likewise. Neurons go in groups of eight: members of a team share out whole
-groups, and so it is for groups that sums are kept which must not depend on the number of members.
+groups.
 
 All arrays are in one table of addresses (`fastfit.runtime.address_table`), in the order of the constants below.
 """
@@ -25,8 +25,9 @@ GROUP_ROWS = 8
 # A group of neurons: half a vector of float32 where vectors are the widest. Of a hundred neurons two members then have
 # 56 and 44; by whole vectors they would have 64 and 36.
 GROUP_NEURONS = 8
-# Features whose weights are updated together, for all neurons of a member: while their gradients are in the first cache.
-UNIT_FEATURES = 16
+# Bytes of parameters that are updated together, while their gradients are in the first cache.
+UNIT_BYTES = 8192
+CHUNK = 1024  # gradients whose squares are summed by one member
 
 SOLVER_NONE = 0  # sums gradients over all batches, for a caller that steps by itself
 SOLVER_SGD = 1
@@ -39,9 +40,7 @@ class Table(NamedTuple):
 
     values: np.ndarray  # (n_parameters,) weights and intercepts of all layers
     transposed: np.ndarray  # (n_transposed,) weights of all layers but the first, (fan_out, fan_in)
-    gradients: (
-        np.ndarray
-    )  # (n_parameters + n_threads * scratch_size,), where each member has scratch at the end
+    gradients: np.ndarray  # (n_parameters + n_threads * scratch_size,) and scratch of each member
     first: np.ndarray  # (n_parameters,) momentum or Adam's first moment
     second: np.ndarray  # (n_parameters,) Adam's second moment; (0,) but for adam and rmsprop
     X: np.ndarray  # (n_samples * n_features,)
@@ -49,25 +48,19 @@ class Table(NamedTuple):
     sample_weight: np.ndarray  # (n_samples,) or (0,) float64
     order: np.ndarray  # (n,) int64 rows
     rates: np.ndarray  # (1,) or (n_batches,) float64 learning rates
-    inputs: (
-        np.ndarray
-    )  # (2 * batch_size * stride of the input,) rows of X of this batch and of the next one, in turns
+    inputs: np.ndarray  # (2 * batch_size * its stride,) rows of X of this batch and the next, in turns
     activations: np.ndarray  # (batch_size * sum of the strides of all outputs,)
     errors: np.ndarray  # derivatives of the loss by what enters each neuron, as the activations
     slopes: np.ndarray  # derivatives of the activations, as the errors; (0,) where activations tell them
     outputs: np.ndarray  # (n_threads * 3 * room,) a block's outputs, targets and losses side by side
     row_losses: np.ndarray  # (batch_size, filled up to whole groups) float64
-    squares: np.ndarray  # (n_threads * widest stride,) sums of squares of a unit's columns
-    unit_sums: (
-        np.ndarray
-    )  # (2 * n_slots,) float64: penalties in each slot over the epoch, then squared gradients
+    penalties: np.ndarray  # (n_parameters,) what each weight adds to the loss by its square
+    squares: np.ndarray  # (n_chunks,) float64: squared gradients of all parameters, CHUNK at a time
     totals: np.ndarray  # (1,) float64: the sum of the losses of the epoch
     layers: np.ndarray  # (n_layers * fields of a Layer,) int64
     units: np.ndarray  # (n_units * fields of a Unit,) int64
     unit_starts: np.ndarray  # (n_threads + 1,) int64: which units each member has
-    column_starts: (
-        np.ndarray
-    )  # (n_threads + 1,) int64: which neurons of the first hidden layer each member has
+    column_starts: np.ndarray  # (n_threads + 1,) int64: which neurons of the first layer each has
     settings: np.ndarray  # (fields of Settings,) float64
     sizes: np.ndarray  # (fields of Sizes,) int64
     parts: np.ndarray  # (fields of Parts,) int64
@@ -90,8 +83,8 @@ class Table(NamedTuple):
     _SLOPES,
     _OUTPUTS,
     _ROW_LOSSES,
+    _PENALTIES,
     _SQUARES,
-    _UNIT_SUMS,
     _TOTALS,
     _LAYERS,
     _UNITS,
@@ -123,10 +116,6 @@ N_FIELDS = len(Layer._fields)
 class Unit(NamedTuple):
     """Parameters of a layer that one member updates together: some rows and columns, the intercepts being one row."""
 
-    slot: int  # where its sums go, the first of them
-    is_cut: (
-        int  # 1: other columns are another member's, so each group of columns has a slot; 0: one slot for all
-    )
     layer: int
     first_row: int
     n_rows: int
@@ -141,12 +130,10 @@ class Sizes(NamedTuple):
     """Numbers of things."""
 
     n_layers: int
-    n_slots: int
     batch_size: int
     room: int  # for a block's outputs
     scratch_at: int  # where the gradients end
     scratch_size: int
-    widest: int  # stride of the widest layer
 
 
 class Settings(NamedTuple):
@@ -210,8 +197,8 @@ class Workspace(NamedTuple):
     slopes: np.ndarray
     outputs: np.ndarray
     row_losses: np.ndarray
+    penalties: np.ndarray
     squares: np.ndarray
-    unit_sums: np.ndarray
     totals: np.ndarray
 
 
@@ -248,8 +235,8 @@ def workspace_of(table, like):
         array_at(table, _SLOPES, like),
         array_at(table, _OUTPUTS, like),
         array_at(table, _ROW_LOSSES, np.float64),
-        array_at(table, _SQUARES, like),
-        array_at(table, _UNIT_SUMS, np.float64),
+        array_at(table, _PENALTIES, like),
+        array_at(table, _SQUARES, np.float64),
         array_at(table, _TOTALS, np.float64),
     )
 
@@ -277,8 +264,6 @@ def unit_of(table, number):
         element(a, at + 2),
         element(a, at + 3),
         element(a, at + 4),
-        element(a, at + 5),
-        element(a, at + 6),
     )
 
 
@@ -292,8 +277,6 @@ def sizes_of(table):
         element(a, 2),
         element(a, 3),
         element(a, 4),
-        element(a, 5),
-        element(a, 6),
     )
 
 

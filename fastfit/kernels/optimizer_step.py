@@ -25,6 +25,7 @@ class Step(NamedTuple):
     rate: float  # of the schedule
     size: float  # the rate; for Adam with the correction for moments that start at zero
     inverse_weight: float  # 1 / sum of the weights of the batch
+    penalty: float  # what a squared weight adds to the loss of the epoch
     shrink: float  # times the gradient, for it not to exceed the greatest norm
     is_ready: int  # 1: gradients are means with their penalty already, 0: sums over the batch
 
@@ -37,7 +38,6 @@ class Block(NamedTuple):
     n_rows: int
     n_columns: int
     stride: int
-    squares_at: int  # where sums over the rows of squares are added up, a column each
     is_weight: int  # 0: intercepts
 
 
@@ -52,21 +52,18 @@ def _store_columns(array, index, n_left, vector):
 
 @jit(internal=True)
 def penalize(block, step, table, like):
-    """Turn sums over a batch into the gradient with its penalty, and add up its squares."""
-    parameters, squares = parameters_of(table, like), workspace_of(table, like).squares
+    """Turn sums over a batch into the gradient with its penalty."""
+    parameters = parameters_of(table, like)
     values, gradients = parameters.values, parameters.gradients
     dtype = values.dtype
     alpha = broadcast(settings_of(table).alpha if block.is_weight else 0.0, dtype)
     inverse = broadcast(step.inverse_weight, dtype)
     for column in range(0, block.n_columns, lanes(dtype)):
-        total = load(squares, block.squares_at + column)
         for k in range(block.n_rows):
             offset = k * block.stride + column
-            w = load(values, block.at + offset)
-            g = fma(alpha, w, load(gradients, block.gradients_at + offset)) * inverse
+            g = load(gradients, block.gradients_at + offset)
+            g = fma(alpha, load(values, block.at + offset), g) * inverse
             _store_columns(gradients, block.gradients_at + offset, block.n_columns - column, g)
-            total = fma(g, g, total)
-        store(squares, block.squares_at + column, total)
 
 
 @jit(inline=True, internal=True)
@@ -79,19 +76,21 @@ def _scales(is_weight, step, settings):
 
 @jit(internal=True)
 def _move_by_gradient(block, step, table, like):
-    """SGD with momentum for a block of parameters; adds up their squares before."""
+    """SGD with momentum for a block of parameters; notes what they added to the loss before."""
     parameters, settings = parameters_of(table, like), settings_of(table)
     values, gradients, velocities = parameters.values, parameters.gradients, parameters.first
-    squares, dtype = workspace_of(table, like).squares, values.dtype
+    penalties, dtype = workspace_of(table, like).penalties, values.dtype
     alpha, scale, left = _scales(block.is_weight, step, settings)
     alpha, scale, left = broadcast(alpha, dtype), broadcast(scale, dtype), broadcast(left, dtype)
     momentum, rate = broadcast(settings.momentum, dtype), broadcast(step.rate, dtype)
+    is_penalized, penalty = block.is_weight and step.penalty != 0.0, broadcast(step.penalty, dtype)
     for column in range(0, block.n_columns, lanes(dtype)):
-        n_left, total = block.n_columns - column, load(squares, block.squares_at + column)
+        n_left = block.n_columns - column
         for k in range(block.n_rows):
             j = block.at + k * block.stride + column
             w = load(values, j)
-            total = fma(w, w, total)
+            if is_penalized:
+                _store_columns(penalties, j, n_left, fma(penalty * w, w, load(penalties, j)))
             g = load(gradients, block.gradients_at + k * block.stride + column)
             move = rate * (fma(alpha, w, g) * scale)
             u = momentum * load(velocities, j) - move
@@ -99,7 +98,6 @@ def _move_by_gradient(block, step, table, like):
             if settings.nesterov:
                 u = momentum * u - move
             _store_columns(values, j, n_left, fma(left, w, u))
-        store(squares, block.squares_at + column, total)
 
 
 @jit(internal=True)
@@ -108,19 +106,21 @@ def _move_by_moments(block, step, table, like):
     parameters, settings = parameters_of(table, like), settings_of(table)
     values, gradients = parameters.values, parameters.gradients
     moments, second = parameters.first, parameters.second
-    squares, dtype = workspace_of(table, like).squares, values.dtype
+    penalties, dtype = workspace_of(table, like).penalties, values.dtype
     alpha, scale, left = _scales(block.is_weight, step, settings)
     alpha, scale, left = broadcast(alpha, dtype), broadcast(scale, dtype), broadcast(left, dtype)
     beta_1, rest_1 = broadcast(settings.beta_1, dtype), broadcast(1.0 - settings.beta_1, dtype)
     beta_2, rest_2 = broadcast(settings.beta_2, dtype), broadcast(1.0 - settings.beta_2, dtype)
     epsilon, size = broadcast(settings.epsilon, dtype), broadcast(step.size, dtype)
     momentum = broadcast(settings.momentum, dtype)
+    is_penalized, penalty = block.is_weight and step.penalty != 0.0, broadcast(step.penalty, dtype)
     for column in range(0, block.n_columns, lanes(dtype)):
-        n_left, total = block.n_columns - column, load(squares, block.squares_at + column)
+        n_left = block.n_columns - column
         for k in range(block.n_rows):
             j = block.at + k * block.stride + column
             w = load(values, j)
-            total = fma(w, w, total)
+            if is_penalized:
+                _store_columns(penalties, j, n_left, fma(penalty * w, w, load(penalties, j)))
             g = fma(alpha, w, load(gradients, block.gradients_at + k * block.stride + column)) * scale
             v = fma(beta_2, load(second, j), rest_2 * (g * g))
             _store_columns(second, j, n_left, v)
@@ -132,7 +132,6 @@ def _move_by_moments(block, step, table, like):
                 move = size * m
             _store_columns(moments, j, n_left, m)
             _store_columns(values, j, n_left, fma(left, w, -move))
-        store(squares, block.squares_at + column, total)
 
 
 MOVES = {SOLVER_SGD: _move_by_gradient, SOLVER_ADAM: _move_by_moments, SOLVER_RMSPROP: _move_by_moments}

@@ -11,13 +11,14 @@ from fastfit.kernels.network_epoch import train_epoch, update_units
 from fastfit.kernels.network_pass import drop_neurons, enter_columns, make_activation, pass_block
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
+    CHUNK,
     GROUP_NEURONS,
     GROUP_ROWS,
     SOLVER_ADAM,
     SOLVER_NONE,
     SOLVER_RMSPROP,
     SOLVER_SGD,
-    UNIT_FEATURES,
+    UNIT_BYTES,
     Layer,
     Parts,
     Settings,
@@ -199,7 +200,7 @@ class _Packing(NamedTuple):
         table[:, 6:] *= batch_size
         return table.ravel()
 
-    def shares(self, n_threads):
+    def shares(self, n_threads, itemsize):
         """Share out the neurons of the first hidden layer and the parameters.
 
         Returns
@@ -208,56 +209,47 @@ class _Packing(NamedTuple):
             Those of the first member, then those of the second, and so on.
         unit_starts, column_starts : list of int
             Where each member's begin, and behind all.
-        n_slots : int
         """
-        first_slots, n_slots = [], 0
-        for number, layer in enumerate(self.layers):
-            is_cut = number == 0 and len(self.layers) > 1
-            n_weights = _n_groups(layer.fan_out if is_cut else layer.fan_in)
-            first_slots.append((n_slots, n_slots + n_weights))
-            n_slots += n_weights + _n_groups(layer.fan_out)
+        has_hidden = len(self.layers) > 1
         units, unit_starts, column_starts = [], [0], [0]
         for member in range(n_threads):
             for number, layer in enumerate(self.layers):
-                units += _units_of(
-                    number, layer, len(self.layers) > 1, first_slots[number], member, n_threads
-                )
+                units += _units_of(number, layer, has_hidden, (member, n_threads), itemsize)
             unit_starts.append(len(units))
-            column_starts.append(_share(self.layers[0].fan_out, member, n_threads)[1])
-        if len(self.layers) == 1:
-            column_starts = [0] * (n_threads + 1)
-        return units, unit_starts, column_starts, n_slots
-
-
-def _n_groups(n_neurons):
-    return -(-n_neurons // GROUP_NEURONS)
+            column_starts.append(_share(self.layers[0].fan_out, member, n_threads)[1] if has_hidden else 0)
+        return units, unit_starts, column_starts
 
 
 def _share(n_neurons, member, n_threads):
     """Return the first of a member's neurons and the one behind the last: whole groups."""
-    n = _n_groups(n_neurons)
+    n = -(-n_neurons // GROUP_NEURONS)
     return n * member // n_threads * GROUP_NEURONS, n * (member + 1) // n_threads * GROUP_NEURONS
 
 
-def _units_of(number, layer, has_hidden, slots, member, n_threads):
-    """Return a member's units of a layer.
+def _units_of(number, layer, has_hidden, place, itemsize):
+    """Return a member's units of a layer; `place` is its number and how many there are.
 
     Of the first layer it has columns, those of its neurons; of the others rows, which for the second layer are those of
     its neurons again. Where there is no hidden layer, rows are all that can be shared.
     """
-    units = []
-    first, last = _share(layer.fan_out, member, n_threads)
+    rows, columns = (0, layer.fan_in), (0, -(-layer.fan_out // GROUP_NEURONS) * GROUP_NEURONS)
+    shared_columns = _share(layer.fan_out, *place)
     if number == 0 and has_hidden:
-        for row in range(0, layer.fan_in, UNIT_FEATURES):
-            n_rows = min(UNIT_FEATURES, layer.fan_in - row)
-            units.append(Unit(slots[0] + first // GROUP_NEURONS, 1, 0, row, n_rows, first, last - first))
+        columns = shared_columns
     else:
-        width = _n_groups(layer.fan_out) * GROUP_NEURONS
-        for row in range(*_share(layer.fan_in, member, n_threads), GROUP_NEURONS):
-            n_rows = min(GROUP_NEURONS, layer.fan_in - row)
-            units.append(Unit(slots[0] + row // GROUP_NEURONS, 0, number, row, n_rows, 0, width))
-    units.append(Unit(slots[1] + first // GROUP_NEURONS, 1, number, layer.fan_in, 1, first, last - first))
+        rows = _share(layer.fan_in, *place)
+        rows = rows[0], min(rows[1], layer.fan_in)
+    step = _unit_rows(layer, itemsize)
+    units = [
+        Unit(number, row, min(step, rows[1] - row), columns[0], columns[1] - columns[0])
+        for row in range(*rows, step)
+    ]
+    units.append(Unit(number, layer.fan_in, 1, shared_columns[0], shared_columns[1] - shared_columns[0]))
     return [unit for unit in units if unit.n_columns]
+
+
+def _unit_rows(layer, itemsize):
+    return max(1, UNIT_BYTES // (8 * layer.out_stride * itemsize)) * 8
 
 
 class Network:
@@ -381,14 +373,14 @@ class Network:
         key = (batch_size, n_threads, keeps_slopes)
         if self._workspace_key != key:
             packing, dtype = self._packing, self.spec.dtype
-            units, unit_starts, column_starts, n_slots = packing.shares(n_threads)
+            units, unit_starts, column_starts = packing.shares(n_threads, dtype.itemsize)
             n_activations = packing.row_values * batch_size + lanes(dtype)
             room = BLOCK_ROWS * packing.layers[-1].out_stride
-            widest = max(layer.out_stride for layer in packing.layers)
-            scratch_size = UNIT_FEATURES * widest + lanes(dtype)
-            sizes = Sizes(
-                len(packing.layers), n_slots, batch_size, room, packing.n_values, scratch_size, widest
+            scratch_size = max(
+                _unit_rows(layer, dtype.itemsize) * layer.out_stride for layer in packing.layers
             )
+            scratch_size += lanes(dtype)
+            sizes = Sizes(len(packing.layers), batch_size, room, packing.n_values, scratch_size)
             arrays = Table(*[_EMPTY] * len(Table._fields))._replace(
                 values=self._values,
                 transposed=self._transposed,
@@ -399,8 +391,8 @@ class Network:
                 slopes=aligned_zeros(n_activations if keeps_slopes else 0, dtype),
                 outputs=aligned_zeros(3 * n_threads * room, dtype),
                 row_losses=aligned_zeros(-(-batch_size // GROUP_ROWS) * GROUP_ROWS, np.float64),
-                squares=aligned_zeros(n_threads * widest, dtype),
-                unit_sums=aligned_zeros(2 * n_slots, np.float64),
+                penalties=aligned_zeros(packing.n_values, dtype),
+                squares=np.zeros(-(-packing.n_values // CHUNK)),
                 totals=np.zeros(1),
                 layers=packing.for_batch(batch_size),
                 units=np.array(units, dtype=np.int64).ravel(),
@@ -420,7 +412,7 @@ class Network:
             table, like = table_of([_EMPTY]), spec.dtype.type(0)
             activate, pull_back = make_activation(spec.activation)
             at = Matrices(*[0] * len(Matrices._fields))
-            step, block = Step(0.0, 0.0, 0.0, 0.0, 0), Block(*[0] * len(Block._fields))
+            step, block = Step(0.0, 0.0, 0.0, 0.0, 0.0, 0), Block(*[0] * len(Block._fields))
             finish_output = OUTPUT_LOSSES[spec.output, spec.loss]
             parts = Parts(
                 multiply=address_of_kernel(gemm_at, like, at, 0, 0, 0, 0),
@@ -432,7 +424,7 @@ class Network:
                 finish_output=address_of_kernel(finish_output, table, like, 0, 0, 0, 0),
                 enter=address_of_kernel(enter_columns, table, like, 0, 0, 0, 0, 0) if has_hidden else 0,
                 pass_block=address_of_kernel(pass_block, table, like, 0, 0, 0, 0, 0, 0),
-                update_units=address_of_kernel(update_units, table, like, 0, 0, 0, 0, 0, 0.0, step),
+                update_units=address_of_kernel(update_units, table, like, 0, 0, 0, 0, 0, step),
                 move=address_of_kernel(MOVES[solver], block, step, table, like) if solver in MOVES else 0,
             )
             _parts_of_networks[key] = np.array(parts, dtype=np.int64)
@@ -454,7 +446,7 @@ class Network:
             "settings": np.array(settings, dtype=np.float64),
             "parts": self._parts(settings.solver, settings.dropout > 0.0),
         }
-        arrays.unit_sums[...] = 0.0
+        arrays.penalties[...] = 0.0
         table = table.copy()
         for name, array in changing.items():
             place = 2 * Table._fields.index(name)
