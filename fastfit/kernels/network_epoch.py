@@ -1,9 +1,9 @@
 """One epoch of training a network, by a team: each batch costs it two meetings.
 
 Every member first computes the outputs of some neurons of the first hidden layer, for all rows of the batch. When they
-have met, it takes some of the rows on through the network and back, and fetches rows of the next batch. When they have
-met again, all errors are known but those of the first hidden layer: every member computes those of its own neurons,
-sums the gradients of its parameters over the batch and moves these parameters at once, while they are in its cache.
+have met, it takes some of the rows on through the network and back. When they have met again, all errors are known but
+those of the first hidden layer: every member computes those of its own neurons, sums the gradients of its parameters
+over the batch and moves these parameters at once, while they are in its cache.
 
 The weights of the first layer, which are most of a small network, so are never seen by two members, nor are those of
 the second when it is the last, but for the pass forward. Each sum runs over the rows, or over a layer's neurons, in
@@ -13,7 +13,7 @@ their order whoever does it, so the result does not depend on the number of thre
 import numpy as np
 
 from fastfit.kernels.gemm import Matrices
-from fastfit.kernels.network_pass import call_multiply, gather_rows, return_columns
+from fastfit.kernels.network_pass import call_multiply, half_vectors, return_columns
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
     CHUNK,
@@ -34,7 +34,7 @@ from fastfit.kernels.optimizer_step import Block, Step, penalize
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
 from fastfit.runtime.far_call import make_far_call
-from fastfit.runtime.simd import address_of, broadcast, element, load, store, store_partial
+from fastfit.runtime.simd import address_of, broadcast, element, load, store
 from fastfit.runtime.team import barrier
 
 _call_move = make_far_call()
@@ -57,14 +57,11 @@ def _sum_rows(source, stride, n_rows, n_columns, adds, errors, target, gradients
         total = even + odd
         if adds:
             total = total + load(gradients, target + j)
-        if n_columns - j >= lanes(dtype):
-            store(gradients, target + j, total)
-        else:
-            store_partial(gradients, target + j, n_columns - j, total)
+        store(gradients, target + j, total)
 
 
 @jit(inline=True, internal=True)
-def _sum_gradients(table, like, unit, block, buffer, batch_rows, adds):
+def _sum_gradients(table, like, unit, block, thread_idx, batch_rows, adds):
     """Gradients of a unit: of weights their inputs' activations, transposed, times the errors."""
     workspace, gradients = workspace_of(table, like), parameters_of(table, like).gradients
     layer = layer_of(table, unit.layer)
@@ -76,7 +73,7 @@ def _sum_gradients(table, like, unit, block, buffer, batch_rows, adds):
     if unit.layer > 0:
         source = address_of(workspace.activations, layer.input_at + unit.first_row)
     else:
-        first = buffer * sizes_of(table).batch_size * layer.in_stride
+        first = thread_idx * sizes_of(table).batch_size * layer.in_stride
         source = address_of(workspace.inputs, first + unit.first_row)
     at = Matrices(
         source,
@@ -88,7 +85,8 @@ def _sum_gradients(table, like, unit, block, buffer, batch_rows, adds):
         layer.out_stride,
         size,
     )
-    call_multiply(parts_of(table).multiply, (like, at, unit.n_rows, unit.n_columns, batch_rows, adds))
+    n_columns = half_vectors(unit.n_columns, size)
+    call_multiply(parts_of(table).multiply, (like, at, unit.n_rows, n_columns, batch_rows, adds))
 
 
 @jit(inline=True, internal=True)
@@ -96,14 +94,15 @@ def _transpose_rows(layer, first_row, n_rows, parameters):
     """Bring the transposed weights of a layer up to date with some of its rows."""
     values, transposed = parameters.values, parameters.transposed
     for j in range(layer.fan_out):
-        target = layer.transposed_at + j * layer.in_stride + first_row
+        target = np.uintp(layer.transposed_at + j * layer.in_stride + first_row)  # not to be tested for its sign
         source = layer.parameters_at + first_row * layer.out_stride + j
-        for i in range(n_rows):
-            transposed[target + i] = element(values, source + i * layer.out_stride)
+        for i in range(np.uintp(n_rows)):
+            transposed[target + i] = element(values, source)
+            source += layer.out_stride
 
 
 @jit(internal=True)
-def update_units(table, like, thread_idx, buffer, batch_rows, adds, phase, step):
+def update_units(table, like, thread_idx, batch_rows, adds, phase, step):
     """Sum the gradients of this member's units and move their parameters.
 
     Where the norm of all gradients limits the step, phase 0 does the one and phase 1 the other.
@@ -124,11 +123,12 @@ def update_units(table, like, thread_idx, buffer, batch_rows, adds, phase, step)
         at = layer.parameters_at + unit.first_row * layer.out_stride + unit.first_column
         # Where they are used at once, gradients stay in a place that remains in the first cache.
         in_scratch = is_stepping and not clips
-        gradients_at = sizes.scratch_at + thread_idx * sizes.scratch_size if in_scratch else at
+        scratch_at = sizes.scratch_at + thread_idx * sizes.scratch_size + unit.scratch_at
+        gradients_at = scratch_at if in_scratch else at
         is_weight = 1 if unit.first_row < layer.fan_in else 0
         block = Block(at, gradients_at, unit.n_rows, unit.n_columns, layer.out_stride, is_weight)
         if phase == 0:
-            _sum_gradients(table, like, unit, block, buffer, batch_rows, adds)
+            _sum_gradients(table, like, unit, block, thread_idx, batch_rows, adds)
         if phase == 0 and clips and is_stepping:
             penalize(block, step, table, like)
         elif is_stepping:
@@ -198,21 +198,10 @@ def _share_of(thread_idx, n_threads, batch_rows):
 
 
 @jit(inline=True, internal=True)
-def _gather_share(table, like, batch, n, thread_idx, n_threads):
-    """Fetch this member's rows of a batch, if there is such a batch."""
-    batch_size = sizes_of(table).batch_size
-    batch_first = batch * batch_size
-    batch_rows = batch_size if batch_first + batch_size <= n else n - batch_first
-    if batch_rows > 0:
-        first, last = _share_of(thread_idx, n_threads, batch_rows)
-        gather_rows(table, like, first, last, batch_first, batch % 2)
-
-
-@jit(inline=True, internal=True)
-def _move_batch(control, thread_idx, n_threads, table, like, batch, batch_rows, adds, step):
+def _move_batch(control, thread_idx, n_threads, table, like, batch_rows, adds, step):
     """Move all parameters after a batch; return False if the team was told to stop."""
-    settings, update, buffer = settings_of(table), parts_of(table).update_units, batch % 2
-    _call_update_units(update, (table, like, thread_idx, buffer, batch_rows, adds, 0, step))
+    settings, update = settings_of(table), parts_of(table).update_units
+    _call_update_units(update, (table, like, thread_idx, batch_rows, adds, 0, step))
     if settings.clip_norm > 0.0 and settings.solver != SOLVER_NONE:
         if not barrier(control, n_threads):
             return False
@@ -221,7 +210,7 @@ def _move_batch(control, thread_idx, n_threads, table, like, batch, batch_rows, 
             return False
         squares = workspace_of(table, like).squares
         step = _clipped(step, settings, _add_up(squares, 0, len(squares)))
-        _call_update_units(update, (table, like, thread_idx, buffer, batch_rows, adds, 1, step))
+        _call_update_units(update, (table, like, thread_idx, batch_rows, adds, 1, step))
     return True
 
 
@@ -236,24 +225,20 @@ def train_epoch(control, thread_idx, n_threads, table, like):
     n, is_stepping = len(samples.order), settings.solver != SOLVER_NONE
     _, _, first_column, last_column = share_of(table, thread_idx)
     total = 0.0
-    _gather_share(table, like, 0, n, thread_idx, n_threads)
-    if not barrier(control, n_threads):
-        return
     for batch in range((n + sizes.batch_size - 1) // sizes.batch_size):
-        batch_first, buffer, update = batch * sizes.batch_size, batch % 2, settings.n_updates + batch
+        batch_first, update = batch * sizes.batch_size, settings.n_updates + batch
         batch_rows = sizes.batch_size if batch_first + sizes.batch_size <= n else n - batch_first
-        if last_column > first_column:
-            _call_enter(parts.enter, (table, like, buffer, batch_rows, first_column, last_column, update))
+        _call_enter(
+            parts.enter,
+            (table, like, batch_first, batch_rows, first_column, last_column, update, thread_idx),
+        )
         if not barrier(control, n_threads):
             return
         first, last = _share_of(thread_idx, n_threads, batch_rows)
         while first < last:
             n_rows = BLOCK_ROWS if last - first >= BLOCK_ROWS else last - first
-            _call_pass_block(
-                parts.pass_block, (table, like, first, n_rows, batch_first, buffer, update, thread_idx)
-            )
+            _call_pass_block(parts.pass_block, (table, like, first, n_rows, batch_first, update, thread_idx))
             first += n_rows
-        _gather_share(table, like, batch + 1, n, thread_idx, n_threads)
         weight = _weight_of_batch(batch_first, batch_rows, samples)
         step = _step_of(batch, batch_rows, weight, samples, settings)
         if not barrier(control, n_threads):
@@ -262,7 +247,7 @@ def train_epoch(control, thread_idx, n_threads, table, like):
             loss = _add_up(workspace.row_losses, 0, batch_rows)
             total += loss / weight * batch_rows if is_stepping else loss
         adds = 0 if is_stepping else batch
-        if not _move_batch(control, thread_idx, n_threads, table, like, batch, batch_rows, adds, step):
+        if not _move_batch(control, thread_idx, n_threads, table, like, batch_rows, adds, step):
             return
     if barrier(control, n_threads) and thread_idx == 0:
         if settings.alpha != 0.0 and is_stepping:

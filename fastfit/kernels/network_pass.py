@@ -30,11 +30,11 @@ from fastfit.kernels.network_plan import (
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import VECTOR_BYTES, lanes
 from fastfit.runtime.far_call import make_far_call
-from fastfit.runtime.simd import address_of, broadcast, element, load, prefetch, store, store_partial
+from fastfit.runtime.simd import address_of, broadcast, element, load, prefetch, store
 
 _MASK_32 = 0xFFFFFFFF
 _LINE_BYTES = 64
-_BYTES_AHEAD = 2048  # of X that are on their way: a core waits for a dozen or two lines at a time
+_BYTES_AHEAD = 8192  # of X that are on their way: some of them while the rows before are multiplied
 _ENTERING_ROWS = (
     128  # of a batch, through the first layer: its weights then come from the second cache less often
 )
@@ -54,24 +54,15 @@ def half_vectors(n, itemsize):
 
 
 @jit(inline=True, internal=True)
-def _store_columns(array, index, n_left, vector):
-    """Write a vector, or as many columns of it as are left."""
-    if n_left >= lanes(array.dtype):
-        store(array, index, vector)
-    else:
-        store_partial(array, index, n_left, vector)
-
-
-@jit(internal=True)
-def gather_rows(table, like, first, last, batch_first, buffer):
-    """Copy rows of X for some samples of a batch into one of the two input buffers.
+def _gather_rows(table, like, first, last, batch_first, thread_idx):
+    """Copy rows of X for some samples of a batch to the member's own input.
 
     Rows are asked for some time before they are copied: their places are random.
     """
     layer, samples, inputs = layer_of(table, 0), samples_of(table, like), workspace_of(table, like).inputs
     n_features, n_lanes, line = layer.fan_in, lanes(inputs.dtype), _LINE_BYTES // inputs.itemsize
     whole = n_features // n_lanes * n_lanes
-    target = (buffer * sizes_of(table).batch_size + first) * layer.in_stride
+    target = (thread_idx * sizes_of(table).batch_size + first) * layer.in_stride
     n_ahead = 1 + _BYTES_AHEAD // (n_features * inputs.itemsize)
     for i in range(batch_first + first, batch_first + last):
         ahead = element(samples.order, i + n_ahead if i + n_ahead < len(samples.order) else i) * n_features
@@ -135,12 +126,11 @@ def make_activation(name):
         for i in range(first, first + n_rows):
             row_at = layer.output_at + i * layer.out_stride
             for j in range(first_column, first_column + n_columns, n_lanes):
-                at, n_left = row_at + j, first_column + n_columns - j
-                z = load(activations, at) + load(values, intercepts_at + j)
+                z = load(activations, row_at + j) + load(values, intercepts_at + j)
                 a = z if is_last else apply(z, settings.leak)
-                _store_columns(activations, at, n_left, a)
+                store(activations, row_at + j, a)
                 if settings.keeps_slopes and not is_last:
-                    _store_columns(slopes, at, n_left, pull(one, a, z, settings.leak))
+                    store(slopes, row_at + j, pull(one, a, z, settings.leak))
 
     @jit(internal=True)
     def pull_back(table, like, number, first, n_rows, first_column, n_columns):
@@ -158,7 +148,7 @@ def make_activation(name):
                 else:
                     a = load(activations, at)
                     error = pull(error, a, a, settings.leak)
-                _store_columns(errors, at, first_column + n_columns - j, error)
+                store(errors, at, error)
 
     return activate, pull_back
 
@@ -172,7 +162,7 @@ def _advance(table, like, number, source, first, n_rows, first_column, n_columns
     target = address_of(activations, layer.output_at + first * layer.out_stride + first_column)
     width, size = layer.out_stride, activations.itemsize
     at = Matrices(source, layer.in_stride, 1, weights, width, target, width, size)
-    call_multiply(parts.multiply, (like, at, n_rows, n_columns, layer.fan_in, 0))
+    call_multiply(parts.multiply, (like, at, n_rows, half_vectors(n_columns, size), layer.fan_in, 0))
     _call_activate(parts.activate, (table, like, number, first, n_rows, first_column, n_columns))
     if settings_of(table).dropout > 0.0 and number < sizes_of(table).n_layers - 1:
         _call_drop_neurons(
@@ -190,18 +180,21 @@ def _retreat(table, like, number, first, n_rows, first_column, n_columns):
     target = address_of(errors, layer.output_at + first * layer.out_stride + first_column)
     width, size = layer.out_stride, errors.itemsize
     at = Matrices(source, following.out_stride, 1, weights, width, target, width, size)
-    call_multiply(parts.multiply, (like, at, n_rows, n_columns, following.fan_out, 0))
+    call_multiply(parts.multiply, (like, at, n_rows, half_vectors(n_columns, size), following.fan_out, 0))
     _call_pull_back(parts.pull_back, (table, like, number, first, n_rows, first_column, n_columns))
 
 
 @jit(internal=True)
-def enter_columns(table, like, buffer, batch_rows, first_column, last_column, update):
-    """Compute the outputs of some neurons of the first hidden layer for all rows of a batch."""
+def enter_columns(table, like, batch_first, batch_rows, first_column, last_column, update, thread_idx):
+    """Fetch the rows of a batch and compute the outputs of some neurons of the first hidden layer for all of them."""
     inputs, layer = workspace_of(table, like).inputs, layer_of(table, 0)
-    for first in range(0, batch_rows, _ENTERING_ROWS):
-        n_rows = _ENTERING_ROWS if batch_rows - first >= _ENTERING_ROWS else batch_rows - first
-        source = address_of(inputs, (buffer * sizes_of(table).batch_size + first) * layer.in_stride)
-        _advance(table, like, 0, source, first, n_rows, first_column, last_column - first_column, update)
+    begin = thread_idx * sizes_of(table).batch_size
+    for first in range(0, batch_rows, BLOCK_ROWS):
+        n_rows = BLOCK_ROWS if batch_rows - first >= BLOCK_ROWS else batch_rows - first
+        _gather_rows(table, like, first, first + n_rows, batch_first, thread_idx)
+        if last_column > first_column:
+            source = address_of(inputs, (begin + first) * layer.in_stride)
+            _advance(table, like, 0, source, first, n_rows, first_column, last_column - first_column, update)
 
 
 @jit(inline=True, internal=True)
@@ -213,23 +206,21 @@ def return_columns(table, like, batch_rows, first_column, last_column):
 
 
 @jit(internal=True)
-def pass_block(table, like, first, n_rows, batch_first, buffer, update, thread_idx):
+def pass_block(table, like, first, n_rows, batch_first, update, thread_idx):
     """Take some rows of a batch on from the first hidden layer, or from the input where there is none, and back.
 
     Their activations, weighted losses, and errors of all layers but the first hidden one are in the workspace then.
     """
     sizes, workspace, parts = sizes_of(table), workspace_of(table, like), parts_of(table)
-    n_layers, size = sizes.n_layers, workspace.activations.itemsize
+    n_layers = sizes.n_layers
     for number in range(1 if n_layers > 1 else 0, n_layers):
         layer = layer_of(table, number)
         if number > 0:
             source = address_of(workspace.activations, layer.input_at + first * layer.in_stride)
         else:
-            source = address_of(workspace.inputs, (buffer * sizes.batch_size + first) * layer.in_stride)
-        n_columns = half_vectors(layer.fan_out, size)
-        _advance(table, like, number, source, first, n_rows, 0, n_columns, update)
+            source = address_of(workspace.inputs, (thread_idx * sizes.batch_size + first) * layer.in_stride)
+        _advance(table, like, number, source, first, n_rows, 0, layer.fan_out, update)
     _call_finish_output(parts.finish_output, (table, like, first, n_rows, batch_first, thread_idx))
     for step in range(n_layers - 2):
         number = n_layers - 2 - step
-        n_columns = half_vectors(layer_of(table, number).fan_out, size)
-        _retreat(table, like, number, first, n_rows, 0, n_columns)
+        _retreat(table, like, number, first, n_rows, 0, layer_of(table, number).fan_out)

@@ -2,8 +2,8 @@
 
 A layer's weights are (fan_in, fan_out) with the intercepts as one row more, and every row is filled up with zeros to
 whole vectors, so that hardly a kernel needs masks: the zeros stay zeros. A matrix of activations or of their errors has
-a row for each sample of the batch, filled up likewise. Neurons go in groups of eight: members of a team share out whole
-groups.
+a row for each sample of the batch, filled up likewise. Members of a team share out neurons
+by whole cache lines.
 
 All arrays are in one table of addresses (`fastfit.runtime.address_table`), in the order of the constants below.
 """
@@ -22,9 +22,8 @@ from fastfit.runtime.simd import element
 BLOCK_ROWS = max(32, 2 * TILE_ROWS)
 # A group of samples that one member has to itself: its losses are then whole vectors of float64.
 GROUP_ROWS = 8
-# A group of neurons: half a vector of float32 where vectors are the widest. Of a hundred neurons two members then have
-# 56 and 44; by whole vectors they would have 64 and 36.
-GROUP_NEURONS = 8
+# Neurons are shared out in groups whose values fill a cache line, so that no line is written by two members.
+GROUP_BYTES = 64
 # Bytes of parameters that are updated together, while their gradients are in the first cache.
 UNIT_BYTES = 8192
 CHUNK = 1024  # gradients whose squares are summed by one member
@@ -48,7 +47,7 @@ class Table(NamedTuple):
     sample_weight: np.ndarray  # (n_samples,) or (0,) float64
     order: np.ndarray  # (n,) int64 rows
     rates: np.ndarray  # (1,) or (n_batches,) float64 learning rates
-    inputs: np.ndarray  # (2 * batch_size * its stride,) rows of X of this batch and the next, in turns
+    inputs: np.ndarray  # (n_threads * batch_size * stride of the input,) rows of X, a copy for each member
     activations: np.ndarray  # (batch_size * sum of the strides of all outputs,)
     errors: np.ndarray  # derivatives of the loss by what enters each neuron, as the activations
     slopes: np.ndarray  # derivatives of the activations, as the errors; (0,) where activations tell them
@@ -121,6 +120,9 @@ class Unit(NamedTuple):
     n_rows: int
     first_column: int
     n_columns: int
+    scratch_at: (
+        int  # where in a member's scratch its layer's gradients go: what fills up their rows stays zero there
+    )
 
 
 N_UNIT_FIELDS = len(Unit._fields)
@@ -264,6 +266,7 @@ def unit_of(table, number):
         element(a, at + 2),
         element(a, at + 3),
         element(a, at + 4),
+        element(a, at + 5),
     )
 
 

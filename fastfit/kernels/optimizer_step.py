@@ -16,7 +16,7 @@ from fastfit.kernels.network_plan import (
 )
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
-from fastfit.runtime.simd import broadcast, fma, load, sqrt, store, store_partial
+from fastfit.runtime.simd import broadcast, fma, load, sqrt, store
 
 
 class Step(NamedTuple):
@@ -41,15 +41,6 @@ class Block(NamedTuple):
     is_weight: int  # 0: intercepts
 
 
-@jit(inline=True, internal=True)
-def _store_columns(array, index, n_left, vector):
-    """Write a vector, or as many columns of it as are left."""
-    if n_left >= lanes(array.dtype):
-        store(array, index, vector)
-    else:
-        store_partial(array, index, n_left, vector)
-
-
 @jit(internal=True)
 def penalize(block, step, table, like):
     """Turn sums over a batch into the gradient with its penalty."""
@@ -58,12 +49,12 @@ def penalize(block, step, table, like):
     dtype = values.dtype
     alpha = broadcast(settings_of(table).alpha if block.is_weight else 0.0, dtype)
     inverse = broadcast(step.inverse_weight, dtype)
-    for column in range(0, block.n_columns, lanes(dtype)):
-        for k in range(block.n_rows):
+    for k in range(block.n_rows):
+        for column in range(0, block.n_columns, lanes(dtype)):
             offset = k * block.stride + column
             g = load(gradients, block.gradients_at + offset)
             g = fma(alpha, load(values, block.at + offset), g) * inverse
-            _store_columns(gradients, block.gradients_at + offset, block.n_columns - column, g)
+            store(gradients, block.gradients_at + offset, g)
 
 
 @jit(inline=True, internal=True)
@@ -84,20 +75,19 @@ def _move_by_gradient(block, step, table, like):
     alpha, scale, left = broadcast(alpha, dtype), broadcast(scale, dtype), broadcast(left, dtype)
     momentum, rate = broadcast(settings.momentum, dtype), broadcast(step.rate, dtype)
     is_penalized, penalty = block.is_weight and step.penalty != 0.0, broadcast(step.penalty, dtype)
-    for column in range(0, block.n_columns, lanes(dtype)):
-        n_left = block.n_columns - column
-        for k in range(block.n_rows):
+    for k in range(block.n_rows):
+        for column in range(0, block.n_columns, lanes(dtype)):
             j = block.at + k * block.stride + column
             w = load(values, j)
             if is_penalized:
-                _store_columns(penalties, j, n_left, fma(penalty * w, w, load(penalties, j)))
+                store(penalties, j, fma(penalty * w, w, load(penalties, j)))
             g = load(gradients, block.gradients_at + k * block.stride + column)
             move = rate * (fma(alpha, w, g) * scale)
             u = momentum * load(velocities, j) - move
-            _store_columns(velocities, j, n_left, u)
+            store(velocities, j, u)
             if settings.nesterov:
                 u = momentum * u - move
-            _store_columns(values, j, n_left, fma(left, w, u))
+            store(values, j, fma(left, w, u))
 
 
 @jit(internal=True)
@@ -114,24 +104,23 @@ def _move_by_moments(block, step, table, like):
     epsilon, size = broadcast(settings.epsilon, dtype), broadcast(step.size, dtype)
     momentum = broadcast(settings.momentum, dtype)
     is_penalized, penalty = block.is_weight and step.penalty != 0.0, broadcast(step.penalty, dtype)
-    for column in range(0, block.n_columns, lanes(dtype)):
-        n_left = block.n_columns - column
-        for k in range(block.n_rows):
+    for k in range(block.n_rows):
+        for column in range(0, block.n_columns, lanes(dtype)):
             j = block.at + k * block.stride + column
             w = load(values, j)
             if is_penalized:
-                _store_columns(penalties, j, n_left, fma(penalty * w, w, load(penalties, j)))
+                store(penalties, j, fma(penalty * w, w, load(penalties, j)))
             g = fma(alpha, w, load(gradients, block.gradients_at + k * block.stride + column)) * scale
             v = fma(beta_2, load(second, j), rest_2 * (g * g))
-            _store_columns(second, j, n_left, v)
+            store(second, j, v)
             if settings.solver == SOLVER_ADAM:
                 m = fma(beta_1, load(moments, j), rest_1 * g)
                 move = size * m / (sqrt(v) + epsilon)
             else:
                 m = fma(momentum, load(moments, j), g / (sqrt(v) + epsilon))
                 move = size * m
-            _store_columns(moments, j, n_left, m)
-            _store_columns(values, j, n_left, fma(left, w, -move))
+            store(moments, j, m)
+            store(values, j, fma(left, w, -move))
 
 
 MOVES = {SOLVER_SGD: _move_by_gradient, SOLVER_ADAM: _move_by_moments, SOLVER_RMSPROP: _move_by_moments}

@@ -12,7 +12,7 @@ from fastfit.kernels.network_pass import drop_neurons, enter_columns, make_activ
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
     CHUNK,
-    GROUP_NEURONS,
+    GROUP_BYTES,
     GROUP_ROWS,
     SOLVER_ADAM,
     SOLVER_NONE,
@@ -30,7 +30,6 @@ from fastfit.kernels.optimizer_step import MOVES, Block, Step
 from fastfit.kernels.output_loss import OUTPUT_LOSSES
 from fastfit.runtime.address_table import table_of
 from fastfit.runtime.compile import as_readonly
-from fastfit.runtime.cpu import lanes
 from fastfit.runtime.far_call import address_of_kernel
 from fastfit.runtime.memory import aligned_zeros
 from fastfit.runtime.threads import run_team, threads_for
@@ -51,7 +50,7 @@ SOLVERS = {"sgd": SOLVER_SGD, "adam": SOLVER_ADAM, "adamw": SOLVER_ADAM, "rmspro
 FLOPS_PER_NANOSECOND = {4: 80.0, 8: 40.0}  # of one thread, roughly
 MIN_BATCH_WORK = 6_000  # nanoseconds that a batch must cost for a second thread to be worth two meetings
 LONG_WORK = 50_000_000  # nanoseconds: from there on Ctrl-C must be heard within an epoch
-GRADIENT_BATCH = 512  # rows at a time where all of the data count for one gradient
+GRADIENT_BATCH = 256  # rows at a time where all of the data count for one gradient: they stay in the second cache
 
 _NO_STEPS = Settings(SOLVER_NONE, 0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 0)
 _EMPTY = np.zeros(0)
@@ -179,8 +178,8 @@ class _Packing(NamedTuple):
     @classmethod
     def of(cls, spec):
         """Lay out a network."""
-        per_vector = max(lanes(spec.dtype), GROUP_NEURONS)
-        strides = [-(-units // per_vector) * per_vector for units in spec.layer_units]
+        per_line = GROUP_BYTES // spec.dtype.itemsize
+        strides = [-(-units // per_line) * per_line for units in spec.layer_units]
         layers, values, transposed, activations = [], 0, 0, 0
         for i, (fan_in, fan_out) in enumerate(pairwise(spec.layer_units)):
             input_at = activations - strides[i] if i else -1
@@ -191,8 +190,7 @@ class _Packing(NamedTuple):
             values += (fan_in + 1) * stride
             transposed += fan_out * strides[i] if i else 0
             activations += stride
-        # A vector may begin at any group, and so end behind the last parameter.
-        return cls(layers, values + per_vector, transposed + per_vector, activations)
+        return cls(layers, values, transposed, activations)
 
     def for_batch(self, batch_size):
         """The layers with positions for batches of so many rows, as kernels read them."""
@@ -209,47 +207,42 @@ class _Packing(NamedTuple):
             Those of the first member, then those of the second, and so on.
         unit_starts, column_starts : list of int
             Where each member's begin, and behind all.
+        scratch_size : int
+            Gradients of a unit of each layer.
         """
         has_hidden = len(self.layers) > 1
+        unit_rows = [max(1, UNIT_BYTES // (8 * layer.out_stride * itemsize)) * 8 for layer in self.layers]
+        scratch = np.cumsum(
+            [0, *(n * layer.out_stride for n, layer in zip(unit_rows, self.layers, strict=True))]
+        ).tolist()
         units, unit_starts, column_starts = [], [0], [0]
         for member in range(n_threads):
             for number, layer in enumerate(self.layers):
-                units += _units_of(number, layer, has_hidden, (member, n_threads), itemsize)
+                rows = 0, layer.fan_in
+                shared = columns = _share(layer.fan_out, (member, n_threads), itemsize)
+                # Of the first layer a member has columns, those of its neurons; of the others rows, which for the
+                # second layer are those of its neurons again. Without a hidden layer, rows are all that can be shared.
+                if number > 0 or not has_hidden:
+                    rows, columns = _share(layer.fan_in, (member, n_threads), itemsize), (0, layer.fan_out)
+                parts = [
+                    (first, min(unit_rows[number], rows[1] - first), *columns)
+                    for first in range(*rows, unit_rows[number])
+                ]
+                for first, n_rows, begin, end in [*parts, (layer.fan_in, 1, *shared)]:
+                    if end > begin:
+                        units.append(Unit(number, first, n_rows, begin, end - begin, scratch[number]))
+                if number == 0:
+                    column_starts.append(shared[1] if has_hidden else 0)
             unit_starts.append(len(units))
-            column_starts.append(_share(self.layers[0].fan_out, member, n_threads)[1] if has_hidden else 0)
-        return units, unit_starts, column_starts
+        return units, unit_starts, column_starts, scratch[-1]
 
 
-def _share(n_neurons, member, n_threads):
-    """Return the first of a member's neurons and the one behind the last: whole groups."""
-    n = -(-n_neurons // GROUP_NEURONS)
-    return n * member // n_threads * GROUP_NEURONS, n * (member + 1) // n_threads * GROUP_NEURONS
-
-
-def _units_of(number, layer, has_hidden, place, itemsize):
-    """Return a member's units of a layer; `place` is its number and how many there are.
-
-    Of the first layer it has columns, those of its neurons; of the others rows, which for the second layer are those of
-    its neurons again. Where there is no hidden layer, rows are all that can be shared.
-    """
-    rows, columns = (0, layer.fan_in), (0, -(-layer.fan_out // GROUP_NEURONS) * GROUP_NEURONS)
-    shared_columns = _share(layer.fan_out, *place)
-    if number == 0 and has_hidden:
-        columns = shared_columns
-    else:
-        rows = _share(layer.fan_in, *place)
-        rows = rows[0], min(rows[1], layer.fan_in)
-    step = _unit_rows(layer, itemsize)
-    units = [
-        Unit(number, row, min(step, rows[1] - row), columns[0], columns[1] - columns[0])
-        for row in range(*rows, step)
-    ]
-    units.append(Unit(number, layer.fan_in, 1, shared_columns[0], shared_columns[1] - shared_columns[0]))
-    return [unit for unit in units if unit.n_columns]
-
-
-def _unit_rows(layer, itemsize):
-    return max(1, UNIT_BYTES // (8 * layer.out_stride * itemsize)) * 8
+def _share(n_neurons, place, itemsize):
+    """Return the first of a member's neurons and the one behind the last; `place` is (member, number of members)."""
+    per_group, (member, n_threads) = GROUP_BYTES // itemsize, place
+    n = -(-n_neurons // per_group)
+    first, last = n * member // n_threads, n * (member + 1) // n_threads
+    return min(first * per_group, n_neurons), min(last * per_group, n_neurons)
 
 
 class Network:
@@ -373,19 +366,15 @@ class Network:
         key = (batch_size, n_threads, keeps_slopes)
         if self._workspace_key != key:
             packing, dtype = self._packing, self.spec.dtype
-            units, unit_starts, column_starts = packing.shares(n_threads, dtype.itemsize)
-            n_activations = packing.row_values * batch_size + lanes(dtype)
+            units, unit_starts, column_starts, scratch_size = packing.shares(n_threads, dtype.itemsize)
+            n_activations = packing.row_values * batch_size
             room = BLOCK_ROWS * packing.layers[-1].out_stride
-            scratch_size = max(
-                _unit_rows(layer, dtype.itemsize) * layer.out_stride for layer in packing.layers
-            )
-            scratch_size += lanes(dtype)
             sizes = Sizes(len(packing.layers), batch_size, room, packing.n_values, scratch_size)
             arrays = Table(*[_EMPTY] * len(Table._fields))._replace(
                 values=self._values,
                 transposed=self._transposed,
                 gradients=aligned_zeros(packing.n_values + n_threads * scratch_size, dtype),
-                inputs=aligned_zeros(2 * packing.layers[0].in_stride * batch_size, dtype),
+                inputs=aligned_zeros(n_threads * packing.layers[0].in_stride * batch_size, dtype),
                 activations=aligned_zeros(n_activations, dtype),
                 errors=aligned_zeros(n_activations, dtype),
                 slopes=aligned_zeros(n_activations if keeps_slopes else 0, dtype),
@@ -422,9 +411,9 @@ class Network:
                     address_of_kernel(drop_neurons, table, like, 0, 0, 0, 0, 0, 0) if has_dropout else 0
                 ),
                 finish_output=address_of_kernel(finish_output, table, like, 0, 0, 0, 0),
-                enter=address_of_kernel(enter_columns, table, like, 0, 0, 0, 0, 0) if has_hidden else 0,
-                pass_block=address_of_kernel(pass_block, table, like, 0, 0, 0, 0, 0, 0),
-                update_units=address_of_kernel(update_units, table, like, 0, 0, 0, 0, 0, step),
+                enter=address_of_kernel(enter_columns, table, like, 0, 0, 0, 0, 0, 0),
+                pass_block=address_of_kernel(pass_block, table, like, 0, 0, 0, 0, 0),
+                update_units=address_of_kernel(update_units, table, like, 0, 0, 0, 0, step),
                 move=address_of_kernel(MOVES[solver], block, step, table, like) if solver in MOVES else 0,
             )
             _parts_of_networks[key] = np.array(parts, dtype=np.int64)
