@@ -16,7 +16,6 @@ from fastfit.kernels.gemm import Matrices
 from fastfit.kernels.network_pass import call_multiply, half_vectors, return_columns
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
-    CHUNK,
     GROUP_ROWS,
     SOLVER_ADAM,
     SOLVER_NONE,
@@ -28,6 +27,7 @@ from fastfit.kernels.network_plan import (
     share_of,
     sizes_of,
     unit_of,
+    whole_groups,
     workspace_of,
 )
 from fastfit.kernels.optimizer_step import Block, Step, penalize
@@ -68,7 +68,7 @@ def _sum_gradients(table, like, unit, block, thread_idx, batch_rows, adds):
     errors_at, size = layer.output_at + unit.first_column, gradients.itemsize
     if not block.is_weight:
         n, source = unit.n_columns, workspace.errors
-        _sum_rows(errors_at, block.stride, batch_rows, n, adds, source, block.gradients_at, gradients)
+        _sum_rows(errors_at, layer.out_stride, batch_rows, n, adds, source, block.gradients_at, gradients)
         return
     if unit.layer > 0:
         source = address_of(workspace.activations, layer.input_at + unit.first_row)
@@ -82,7 +82,7 @@ def _sum_gradients(table, like, unit, block, thread_idx, batch_rows, adds):
         address_of(workspace.errors, errors_at),
         layer.out_stride,
         address_of(gradients, block.gradients_at),
-        layer.out_stride,
+        block.stride,
         size,
     )
     n_columns = half_vectors(unit.n_columns, size)
@@ -94,7 +94,9 @@ def _transpose_rows(layer, first_row, n_rows, parameters):
     """Bring the transposed weights of a layer up to date with some of its rows."""
     values, transposed = parameters.values, parameters.transposed
     for j in range(layer.fan_out):
-        target = np.uintp(layer.transposed_at + j * layer.in_stride + first_row)  # not to be tested for its sign
+        target = np.uintp(
+            layer.transposed_at + j * layer.in_stride + first_row
+        )  # not to be tested for its sign
         source = layer.parameters_at + first_row * layer.out_stride + j
         for i in range(np.uintp(n_rows)):
             transposed[target + i] = element(values, source)
@@ -120,13 +122,12 @@ def update_units(table, like, thread_idx, batch_rows, adds, phase, step):
     for number in range(first_unit, last_unit):
         unit = unit_of(table, number)
         layer = layer_of(table, unit.layer)
-        at = layer.parameters_at + unit.first_row * layer.out_stride + unit.first_column
         # Where they are used at once, gradients stay in a place that remains in the first cache.
         in_scratch = is_stepping and not clips
         scratch_at = sizes.scratch_at + thread_idx * sizes.scratch_size + unit.scratch_at
-        gradients_at = scratch_at if in_scratch else at
+        gradients_at = scratch_at if in_scratch else unit.at
         is_weight = 1 if unit.first_row < layer.fan_in else 0
-        block = Block(at, gradients_at, unit.n_rows, unit.n_columns, layer.out_stride, is_weight)
+        block = Block(unit.at, gradients_at, unit.n_rows, unit.n_columns, unit.stride, is_weight)
         if phase == 0:
             _sum_gradients(table, like, unit, block, thread_idx, batch_rows, adds)
         if phase == 0 and clips and is_stepping:
@@ -169,15 +170,34 @@ def _add_up(values, first, n):
 
 
 @jit(inline=True, internal=True)
+def _square_block(gradients, at, n_rows, n_columns, stride):
+    """Sum the squares of some gradients."""
+    total = 0.0
+    for i in range(n_rows):
+        for j in range(n_columns):
+            total += float(element(gradients, at + i * stride + j)) ** 2
+    return total
+
+
+@jit(inline=True, internal=True)
 def _square_gradients(table, like, thread_idx, n_threads):
-    """Sum the squares of this member's chunks of all gradients."""
+    """Sum the squares of gradients: of this member's neurons of the first hidden layer, and of some other rows."""
     gradients, squares = parameters_of(table, like).gradients, workspace_of(table, like).squares
-    n, n_chunks = sizes_of(table).scratch_at, len(squares)
-    for chunk in range(n_chunks * thread_idx // n_threads, n_chunks * (thread_idx + 1) // n_threads):
-        total = 0.0
-        for k in range(chunk * CHUNK, chunk * CHUNK + CHUNK if chunk * CHUNK + CHUNK < n else n):
-            total += float(element(gradients, k)) ** 2
-        squares[chunk] = total
+    _, _, first_column, last_column = share_of(table, thread_idx)
+    layer, n_layers, group = layer_of(table, 0), sizes_of(table).n_layers, whole_groups(1, gradients.itemsize)
+    begin = layer.parameters_at + first_column * (layer.fan_in + 1)
+    width = whole_groups(last_column - first_column, gradients.itemsize)
+    for j in range(0, last_column - first_column, group):
+        slot = (first_column + j) // group
+        squares[slot] = _square_block(gradients, begin + j, layer.fan_in + 1, group, width)
+    slot = layer.out_stride // group
+    for number in range(1 if n_layers > 1 else 0, n_layers):
+        layer = layer_of(table, number)
+        for i in range(layer.fan_in + 1):
+            if slot % n_threads == thread_idx:
+                at = layer.parameters_at + i * layer.out_stride
+                squares[slot] = _square_block(gradients, at, 1, layer.out_stride, 0)
+            slot += 1
 
 
 @jit(inline=True, internal=True)

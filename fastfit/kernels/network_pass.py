@@ -25,6 +25,7 @@ from fastfit.kernels.network_plan import (
     samples_of,
     settings_of,
     sizes_of,
+    whole_groups,
     workspace_of,
 )
 from fastfit.runtime.compile import jit
@@ -120,7 +121,9 @@ def make_activation(name):
             workspace.slopes,
             parameters_of(table, like).values,
         )
-        intercepts_at = layer.parameters_at + layer.fan_in * layer.out_stride
+        # Behind the weights of these columns, which are a matrix of their own.
+        intercepts_at = layer.parameters_at + first_column * layer.fan_in
+        intercepts_at += layer.fan_in * whole_groups(n_columns, activations.itemsize)
         n_lanes = lanes(activations.dtype)
         one = broadcast(1.0, activations.dtype)
         for i in range(first, first + n_rows):
@@ -158,10 +161,11 @@ def _advance(table, like, number, source, first, n_rows, first_column, n_columns
     """Compute the outputs of some of a layer's neurons for some rows, whose inputs are at an address."""
     parameters, activations = parameters_of(table, like), workspace_of(table, like).activations
     parts, layer = parts_of(table), layer_of(table, number)
-    weights = address_of(parameters.values, layer.parameters_at + first_column)
+    size = activations.itemsize
+    weights = address_of(parameters.values, layer.parameters_at + first_column * (layer.fan_in + 1))
     target = address_of(activations, layer.output_at + first * layer.out_stride + first_column)
-    width, size = layer.out_stride, activations.itemsize
-    at = Matrices(source, layer.in_stride, 1, weights, width, target, width, size)
+    width = whole_groups(n_columns, size)
+    at = Matrices(source, layer.in_stride, 1, weights, width, target, layer.out_stride, size)
     call_multiply(parts.multiply, (like, at, n_rows, half_vectors(n_columns, size), layer.fan_in, 0))
     _call_activate(parts.activate, (table, like, number, first, n_rows, first_column, n_columns))
     if settings_of(table).dropout > 0.0 and number < sizes_of(table).n_layers - 1:

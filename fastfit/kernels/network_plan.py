@@ -22,11 +22,12 @@ from fastfit.runtime.simd import element
 BLOCK_ROWS = max(32, 2 * TILE_ROWS)
 # A group of samples that one member has to itself: its losses are then whole vectors of float64.
 GROUP_ROWS = 8
-# Neurons are shared out in groups whose values fill a cache line, so that no line is written by two members.
+# Neurons are shared out in groups whose values fill a cache line, so that no line is written by two members. Nor may
+# one member's lines lie between another's: cores fetch ahead, and moving parameters in rows that two members share took
+# five times as long. So the parameters of each member's neurons of the first hidden layer are a matrix of their own.
 GROUP_BYTES = 64
 # Bytes of parameters that are updated together, while their gradients are in the first cache.
 UNIT_BYTES = 8192
-CHUNK = 1024  # gradients whose squares are summed by one member
 
 SOLVER_NONE = 0  # sums gradients over all batches, for a caller that steps by itself
 SOLVER_SGD = 1
@@ -54,7 +55,7 @@ class Table(NamedTuple):
     outputs: np.ndarray  # (n_threads * 3 * room,) a block's outputs, targets and losses side by side
     row_losses: np.ndarray  # (batch_size, filled up to whole groups) float64
     penalties: np.ndarray  # (n_parameters,) what each weight adds to the loss by its square
-    squares: np.ndarray  # (n_chunks,) float64: squared gradients of all parameters, CHUNK at a time
+    squares: np.ndarray  # (n_slots,) float64: squared gradients, of a group of neurons or of a row of weights
     totals: np.ndarray  # (1,) float64: the sum of the losses of the epoch
     layers: np.ndarray  # (n_layers * fields of a Layer,) int64
     units: np.ndarray  # (n_units * fields of a Unit,) int64
@@ -120,8 +121,10 @@ class Unit(NamedTuple):
     n_rows: int
     first_column: int
     n_columns: int
+    at: int  # where the first of its parameters is
+    stride: int  # of their rows
     scratch_at: (
-        int  # where in a member's scratch its layer's gradients go: what fills up their rows stays zero there
+        int  # of its gradients, in a member's scratch: a layer has one place, so the ends of rows stay zero
     )
 
 
@@ -267,7 +270,15 @@ def unit_of(table, number):
         element(a, at + 3),
         element(a, at + 4),
         element(a, at + 5),
+        element(a, at + 6),
+        element(a, at + 7),
     )
+
+
+@jit(inline=True, internal=True)
+def whole_groups(n_neurons, itemsize):
+    """Round a number of neurons up to whole groups."""
+    return (n_neurons * itemsize + GROUP_BYTES - 1) // GROUP_BYTES * (GROUP_BYTES // itemsize)
 
 
 @jit(inline=True, internal=True)

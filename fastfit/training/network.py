@@ -11,7 +11,6 @@ from fastfit.kernels.network_epoch import train_epoch, update_units
 from fastfit.kernels.network_pass import drop_neurons, enter_columns, make_activation, pass_block
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
-    CHUNK,
     GROUP_BYTES,
     GROUP_ROWS,
     SOLVER_ADAM,
@@ -50,7 +49,9 @@ SOLVERS = {"sgd": SOLVER_SGD, "adam": SOLVER_ADAM, "adamw": SOLVER_ADAM, "rmspro
 FLOPS_PER_NANOSECOND = {4: 80.0, 8: 40.0}  # of one thread, roughly
 MIN_BATCH_WORK = 6_000  # nanoseconds that a batch must cost for a second thread to be worth two meetings
 LONG_WORK = 50_000_000  # nanoseconds: from there on Ctrl-C must be heard within an epoch
-GRADIENT_BATCH = 256  # rows at a time where all of the data count for one gradient: they stay in the second cache
+GRADIENT_BATCH = (
+    256  # rows at a time where all of the data count for one gradient: they stay in the second cache
+)
 
 _NO_STEPS = Settings(SOLVER_NONE, 0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 0)
 _EMPTY = np.zeros(0)
@@ -178,8 +179,7 @@ class _Packing(NamedTuple):
     @classmethod
     def of(cls, spec):
         """Lay out a network."""
-        per_line = GROUP_BYTES // spec.dtype.itemsize
-        strides = [-(-units // per_line) * per_line for units in spec.layer_units]
+        strides = [_whole_groups(units, spec.dtype.itemsize) for units in spec.layer_units]
         layers, values, transposed, activations = [], 0, 0, 0
         for i, (fan_in, fan_out) in enumerate(pairwise(spec.layer_units)):
             input_at = activations - strides[i] if i else -1
@@ -229,12 +229,21 @@ class _Packing(NamedTuple):
                     for first in range(*rows, unit_rows[number])
                 ]
                 for first, n_rows, begin, end in [*parts, (layer.fan_in, 1, *shared)]:
+                    is_cut = number == 0 and has_hidden
+                    stride = _whole_groups(end - begin, itemsize) if is_cut else layer.out_stride
+                    at = layer.parameters_at + first * stride + begin * (layer.fan_in + 1 if is_cut else 1)
                     if end > begin:
-                        units.append(Unit(number, first, n_rows, begin, end - begin, scratch[number]))
+                        unit = Unit(number, first, n_rows, begin, end - begin, at, stride, scratch[number])
+                        units.append(unit)
                 if number == 0:
                     column_starts.append(shared[1] if has_hidden else 0)
             unit_starts.append(len(units))
         return units, unit_starts, column_starts, scratch[-1]
+
+
+def _whole_groups(n_neurons, itemsize):
+    per_group = GROUP_BYTES // itemsize
+    return -(-n_neurons // per_group) * per_group
 
 
 def _share(n_neurons, place, itemsize):
@@ -371,7 +380,7 @@ class Network:
             room = BLOCK_ROWS * packing.layers[-1].out_stride
             sizes = Sizes(len(packing.layers), batch_size, room, packing.n_values, scratch_size)
             arrays = Table(*[_EMPTY] * len(Table._fields))._replace(
-                values=self._values,
+                values=self._values if n_threads == 1 else aligned_zeros(packing.n_values, dtype),
                 transposed=self._transposed,
                 gradients=aligned_zeros(packing.n_values + n_threads * scratch_size, dtype),
                 inputs=aligned_zeros(n_threads * packing.layers[0].in_stride * batch_size, dtype),
@@ -380,8 +389,12 @@ class Network:
                 slopes=aligned_zeros(n_activations if keeps_slopes else 0, dtype),
                 outputs=aligned_zeros(3 * n_threads * room, dtype),
                 row_losses=aligned_zeros(-(-batch_size // GROUP_ROWS) * GROUP_ROWS, np.float64),
+                first=aligned_zeros(packing.n_values if n_threads > 1 else 0, dtype),
+                second=aligned_zeros(packing.n_values if n_threads > 1 else 0, dtype),
                 penalties=aligned_zeros(packing.n_values, dtype),
-                squares=np.zeros(-(-packing.n_values // CHUNK)),
+                squares=np.zeros(
+                    packing.layers[0].out_stride + sum(layer.fan_in + 1 for layer in packing.layers)
+                ),
                 totals=np.zeros(1),
                 layers=packing.for_batch(batch_size),
                 units=np.array(units, dtype=np.int64).ravel(),
@@ -424,9 +437,13 @@ class Network:
         batch_size = int(min(batch_size, max(n_rows, 1)))
         n_threads = self.n_threads_for(n_rows, batch_size)
         arrays, table = self._workspace(batch_size, n_threads, settings.keeps_slopes)
+        kept = (self._values, state.first, state.second)
+        shared = (arrays.values, arrays.first, arrays.second) if n_threads > 1 else kept
+        if n_threads > 1:
+            self._share_out(kept, shared, arrays.column_starts)
         changing = {
-            "first": state.first,
-            "second": state.second,
+            "first": shared[1],
+            "second": shared[2],
             "X": data.X,
             "targets": data.targets,
             "sample_weight": data.sample_weight,
@@ -442,7 +459,28 @@ class Network:
             table[place : place + 2] = array.__array_interface__["data"][0], array.size
         may_be_long = self._work(n_rows, batch_size)[0] > LONG_WORK
         run_team(train_epoch, n_threads, table, self.spec.dtype.type(0), may_be_long=may_be_long)
-        return float(arrays.totals[0]), -(-n_rows // batch_size), arrays.gradients
+        if n_threads > 1 and settings.solver != SOLVER_NONE:
+            self._share_out(kept, shared, arrays.column_starts, back=True)
+        return float(arrays.totals[0]), -(-n_rows // batch_size), arrays
+
+    def _share_out(self, kept, shared, column_starts, back=False):
+        """Copy packed parameters to where each member's neurons of the first hidden layer are a matrix, or back."""
+        layer = self._packing.layers[0]
+        n_rows = layer.fan_in + 1
+        ends = [_whole_groups(int(end), self.spec.dtype.itemsize) for end in column_starts]
+        n_cut = n_rows * ends[-1]
+        for ours, theirs in zip(kept, shared, strict=True):
+            if len(ours) == 0:
+                continue
+            pairs = [(ours[n_cut:], theirs[n_cut : len(ours)])]
+            for begin, end in pairwise(ends):
+                columns = ours[:n_cut].reshape(n_rows, ends[-1])[:, begin:end]
+                pairs.append((columns, theirs[n_rows * begin : n_rows * end].reshape(n_rows, end - begin)))
+            for here, there in pairs:
+                if back:
+                    here[...] = there
+                else:
+                    there[...] = here
 
     def train_epoch(self, data, order, batch_size, settings, state, learning_rate):
         """Train for one epoch.
@@ -517,17 +555,19 @@ class Network:
         told = _NO_STEPS._replace(
             leak=LEAKS.get(self.spec.activation, 0.0), keeps_slopes=int(self.spec.activation in NEED_INPUT)
         )
-        loss, _, packed_gradient = self._run_epoch(data, None, GRADIENT_BATCH, 0.0, told, state)
+        loss, _, arrays = self._run_epoch(data, None, GRADIENT_BATCH, 0.0, told, state)
         weight = float(data.sample_weight.sum()) if data.sample_weight.size else float(data.n_samples)
+        gradients = arrays.gradients[: self._packing.n_values]
+        if len(arrays.unit_starts) > 2:
+            gradients = np.empty_like(gradients)
+            self._share_out([gradients], [arrays.gradients], arrays.column_starts, back=True)
         gradient = np.empty(len(packed))
-        parts = zip(
-            self._unpack(gradient)[0], self._unpack(gradient)[1], self._views(packed_gradient), strict=True
-        )
+        parts = zip(self._unpack(gradient)[0], self._unpack(gradient)[1], self._views(gradients), strict=True)
         squares = 0.0
-        for (coef_out, intercept_out, (gradients, shifts)), (weights, _) in zip(
+        for (coef_out, intercept_out, (slopes, shifts)), (weights, _) in zip(
             parts, self._views(self._values), strict=True
         ):
-            np.divide(gradients + alpha * weights, weight, out=coef_out)
+            np.divide(slopes + alpha * weights, weight, out=coef_out)
             np.divide(shifts, weight, out=intercept_out)
             squares += float(np.vdot(weights, weights))
         return (loss + 0.5 * alpha * squares) / weight, gradient
