@@ -13,7 +13,7 @@ their order whoever does it, so the result does not depend on the number of thre
 import numpy as np
 
 from fastfit.kernels.gemm import Matrices
-from fastfit.kernels.network_pass import call_multiply, half_vectors, return_columns
+from fastfit.kernels.network_pass import call_multiply, columns_at, half_vectors, return_columns
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
     GROUP_ROWS,
@@ -65,22 +65,31 @@ def _sum_gradients(table, like, unit, block, thread_idx, batch_rows, adds):
     """Gradients of a unit: of weights their inputs' activations, transposed, times the errors."""
     workspace, gradients = workspace_of(table, like), parameters_of(table, like).gradients
     layer = layer_of(table, unit.layer)
-    errors_at, size = layer.output_at + unit.first_column, gradients.itemsize
+    size = gradients.itemsize
+    if unit.layer == 0 and sizes_of(table).n_layers > 1:
+        errors_at, errors_stride = columns_at(table, layer, unit.first_column, unit.n_columns, size)
+    else:
+        errors_at, errors_stride = layer.output_at + unit.first_column, layer.out_stride
     if not block.is_weight:
         n, source = unit.n_columns, workspace.errors
-        _sum_rows(errors_at, layer.out_stride, batch_rows, n, adds, source, block.gradients_at, gradients)
+        _sum_rows(errors_at, errors_stride, batch_rows, n, adds, source, block.gradients_at, gradients)
         return
-    if unit.layer > 0:
+    stride = layer.in_stride
+    if unit.layer > 1:
         source = address_of(workspace.activations, layer.input_at + unit.first_row)
+    elif unit.layer == 1:
+        _, _, low, high = share_of(table, thread_idx)
+        begin, stride = columns_at(table, layer_of(table, 0), low, high - low, size)
+        source = address_of(workspace.activations, begin + unit.first_row - low)
     else:
         first = thread_idx * sizes_of(table).batch_size * layer.in_stride
         source = address_of(workspace.inputs, first + unit.first_row)
     at = Matrices(
         source,
         1,
-        layer.in_stride,
+        stride,
         address_of(workspace.errors, errors_at),
-        layer.out_stride,
+        errors_stride,
         address_of(gradients, block.gradients_at),
         block.stride,
         size,
@@ -236,7 +245,8 @@ def _move_batch(control, thread_idx, n_threads, table, like, batch_rows, adds, s
 
 @jit
 def train_epoch(control, thread_idx, n_threads, table, like):
-    """Train for one epoch; the sum of the batches' losses, each times its rows, is in the table's totals.
+    """Train for one epoch; the sum of the batches' losses, each times its rows, is in the table's totals, but for the
+    penalties.
 
     `table` is that of a `Table`, and `like` any scalar of the network's dtype.
     """
@@ -270,7 +280,4 @@ def train_epoch(control, thread_idx, n_threads, table, like):
         if not _move_batch(control, thread_idx, n_threads, table, like, batch_rows, adds, step):
             return
     if barrier(control, n_threads) and thread_idx == 0:
-        if settings.alpha != 0.0 and is_stepping:
-            for k in range(len(workspace.penalties)):
-                total += float(element(workspace.penalties, k))
         workspace.totals[0] = total

@@ -20,10 +20,12 @@ from fastfit.kernels.gemm import Matrices
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
     layer_of,
+    n_members,
     parameters_of,
     parts_of,
     samples_of,
     settings_of,
+    share_of,
     sizes_of,
     whole_groups,
     workspace_of,
@@ -52,6 +54,16 @@ def half_vectors(n, itemsize):
     """Round a number of columns up to halves of vectors: what a product may write where rows are filled up."""
     half = VECTOR_BYTES // 2 // itemsize
     return (n + half - 1) // half * half
+
+
+@jit(inline=True, internal=True)
+def columns_at(table, layer, first_column, n_columns, itemsize):
+    """Where the outputs of some of a layer's neurons begin, for all rows of a batch, and the stride of the rows.
+
+    Each member's neurons of the first hidden layer are a matrix of their own, as their parameters are.
+    """
+    begin = layer.output_at + first_column * sizes_of(table).batch_size
+    return begin, whole_groups(n_columns, itemsize)
 
 
 @jit(inline=True, internal=True)
@@ -97,11 +109,12 @@ def drop_neurons(table, like, number, first, n_rows, first_column, n_columns, up
     limit = np.int64(settings.dropout * (_MASK_32 + 1))
     kept = activations.dtype.type(1.0 / (1.0 - settings.dropout))
     dropped = activations.dtype.type(0.0)
+    begin, width = columns_at(table, layer, first_column, n_columns, activations.itemsize)
     for i in range(first, first + n_rows):
-        at = layer.output_at + i * layer.out_stride
+        at = begin + i * width
         row_seed = _random_bits(_random_bits(settings.seed, update * sizes_of(table).n_layers + number), i)
-        for j in range(first_column, first_column + n_columns):
-            factor = dropped if _random_bits(row_seed, j) < limit else kept
+        for j in range(n_columns):
+            factor = dropped if _random_bits(row_seed, first_column + j) < limit else kept
             activations[at + j] *= factor
             slopes[at + j] *= factor
 
@@ -121,14 +134,13 @@ def make_activation(name):
             workspace.slopes,
             parameters_of(table, like).values,
         )
-        # Behind the weights of these columns, which are a matrix of their own.
-        intercepts_at = layer.parameters_at + first_column * layer.fan_in
-        intercepts_at += layer.fan_in * whole_groups(n_columns, activations.itemsize)
+        begin, width = columns_at(table, layer, first_column, n_columns, activations.itemsize)
+        intercepts_at = layer.parameters_at + first_column * (layer.fan_in + 1) + layer.fan_in * width
         n_lanes = lanes(activations.dtype)
         one = broadcast(1.0, activations.dtype)
         for i in range(first, first + n_rows):
-            row_at = layer.output_at + i * layer.out_stride
-            for j in range(first_column, first_column + n_columns, n_lanes):
+            row_at = begin + i * width
+            for j in range(0, n_columns, n_lanes):
                 z = load(activations, row_at + j) + load(values, intercepts_at + j)
                 a = z if is_last else apply(z, settings.leak)
                 store(activations, row_at + j, a)
@@ -141,10 +153,10 @@ def make_activation(name):
         layer, settings, workspace = layer_of(table, number), settings_of(table), workspace_of(table, like)
         activations, errors, slopes = workspace.activations, workspace.errors, workspace.slopes
         n_lanes = lanes(activations.dtype)
+        begin, width = columns_at(table, layer, first_column, n_columns, activations.itemsize)
         for i in range(first, first + n_rows):
-            row_at = layer.output_at + i * layer.out_stride
-            for j in range(first_column, first_column + n_columns, n_lanes):
-                at = row_at + j
+            for j in range(0, n_columns, n_lanes):
+                at = begin + i * width + j
                 error = load(errors, at)
                 if settings.keeps_slopes:
                     error = error * load(slopes, at)
@@ -158,15 +170,28 @@ def make_activation(name):
 
 @jit(inline=True, internal=True)
 def _advance(table, like, number, source, first, n_rows, first_column, n_columns, update):
-    """Compute the outputs of some of a layer's neurons for some rows, whose inputs are at an address."""
-    parameters, activations = parameters_of(table, like), workspace_of(table, like).activations
-    parts, layer = parts_of(table), layer_of(table, number)
-    size = activations.itemsize
-    weights = address_of(parameters.values, layer.parameters_at + first_column * (layer.fan_in + 1))
-    target = address_of(activations, layer.output_at + first * layer.out_stride + first_column)
-    width = whole_groups(n_columns, size)
-    at = Matrices(source, layer.in_stride, 1, weights, width, target, layer.out_stride, size)
-    call_multiply(parts.multiply, (like, at, n_rows, half_vectors(n_columns, size), layer.fan_in, 0))
+    """Compute the outputs of some of a layer's neurons for some rows.
+
+    The inputs are at an address; for the second layer they are where the members have them.
+    """
+    values, activations = parameters_of(table, like).values, workspace_of(table, like).activations
+    parts, layer, size = parts_of(table), layer_of(table, number), activations.itemsize
+    begin, width = columns_at(table, layer, first_column, n_columns, size)
+    weights_at = layer.parameters_at + first_column * (layer.fan_in + 1)
+    target, n_halves = address_of(activations, begin + first * width), half_vectors(n_columns, size)
+    if number == 1:
+        for member in range(n_members(table)):
+            _, _, low, high = share_of(table, member)
+            if high > low:
+                begin, stride = columns_at(table, layer_of(table, 0), low, high - low, size)
+                source = address_of(activations, begin + first * stride)
+                weights = address_of(values, weights_at + low * width)
+                at = Matrices(source, stride, 1, weights, width, target, width, size)
+                call_multiply(parts.multiply, (like, at, n_rows, n_halves, high - low, low))
+    else:
+        weights = address_of(values, weights_at)
+        at = Matrices(source, layer.in_stride, 1, weights, width, target, width, size)
+        call_multiply(parts.multiply, (like, at, n_rows, n_halves, layer.fan_in, 0))
     _call_activate(parts.activate, (table, like, number, first, n_rows, first_column, n_columns))
     if settings_of(table).dropout > 0.0 and number < sizes_of(table).n_layers - 1:
         _call_drop_neurons(
@@ -179,11 +204,12 @@ def _retreat(table, like, number, first, n_rows, first_column, n_columns):
     """Compute the errors of some of a layer's neurons for some rows, from those of the following layer."""
     parameters, errors = parameters_of(table, like), workspace_of(table, like).errors
     parts, layer, following = parts_of(table), layer_of(table, number), layer_of(table, number + 1)
+    size = errors.itemsize
+    begin, width = columns_at(table, layer, first_column, n_columns, size)
     source = address_of(errors, following.output_at + first * following.out_stride)
     weights = address_of(parameters.transposed, following.transposed_at + first_column)
-    target = address_of(errors, layer.output_at + first * layer.out_stride + first_column)
-    width, size = layer.out_stride, errors.itemsize
-    at = Matrices(source, following.out_stride, 1, weights, width, target, width, size)
+    target = address_of(errors, begin + first * width)
+    at = Matrices(source, following.out_stride, 1, weights, layer.out_stride, target, width, size)
     call_multiply(parts.multiply, (like, at, n_rows, half_vectors(n_columns, size), following.fan_out, 0))
     _call_pull_back(parts.pull_back, (table, like, number, first, n_rows, first_column, n_columns))
 

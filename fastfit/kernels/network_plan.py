@@ -259,6 +259,12 @@ def share_of(table, thread_idx):
 
 
 @jit(inline=True, internal=True)
+def n_members(table):
+    """How many share the work."""
+    return len(array_at(table, _UNIT_STARTS, np.int64)) - 1
+
+
+@jit(inline=True, internal=True)
 def unit_of(table, number):
     """A unit of parameters."""
     a = array_at(table, _UNITS, np.int64)

@@ -47,7 +47,7 @@ __all__ = [
 
 SOLVERS = {"sgd": SOLVER_SGD, "adam": SOLVER_ADAM, "adamw": SOLVER_ADAM, "rmsprop": SOLVER_RMSPROP}
 FLOPS_PER_NANOSECOND = {4: 80.0, 8: 40.0}  # of one thread, roughly
-MIN_BATCH_WORK = 6_000  # nanoseconds that a batch must cost for a second thread to be worth two meetings
+MIN_BATCH_WORK = 10_000  # nanoseconds that a batch must cost for a second thread to be worth two meetings
 LONG_WORK = 50_000_000  # nanoseconds: from there on Ctrl-C must be heard within an epoch
 GRADIENT_BATCH = (
     256  # rows at a time where all of the data count for one gradient: they stay in the second cache
@@ -459,9 +459,14 @@ class Network:
             table[place : place + 2] = array.__array_interface__["data"][0], array.size
         may_be_long = self._work(n_rows, batch_size)[0] > LONG_WORK
         run_team(train_epoch, n_threads, table, self.spec.dtype.type(0), may_be_long=may_be_long)
-        if n_threads > 1 and settings.solver != SOLVER_NONE:
-            self._share_out(kept, shared, arrays.column_starts, back=True)
-        return float(arrays.totals[0]), -(-n_rows // batch_size), arrays
+        loss, penalties = float(arrays.totals[0]), arrays.penalties
+        if settings.solver != SOLVER_NONE:
+            if n_threads > 1:
+                penalties = np.empty_like(penalties)
+                kept, shared = (*kept, penalties), (*shared, arrays.penalties)
+                self._share_out(kept, shared, arrays.column_starts, back=True)
+            loss += float(penalties.sum(dtype=np.float64))
+        return loss, -(-n_rows // batch_size), arrays
 
     def _share_out(self, kept, shared, column_starts, back=False):
         """Copy packed parameters to where each member's neurons of the first hidden layer are a matrix, or back."""
