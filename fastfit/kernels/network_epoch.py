@@ -41,6 +41,7 @@ _call_move = make_far_call()
 _call_enter = make_far_call()
 _call_pass_block = make_far_call()
 _call_update_units = make_far_call()
+_call_square_gradients = make_far_call()
 
 
 @jit(inline=True, internal=True)
@@ -60,7 +61,7 @@ def _sum_rows(source, stride, n_rows, n_columns, adds, errors, target, gradients
         store(gradients, target + j, total)
 
 
-@jit(inline=True, internal=True)
+@jit(internal=True, merge=True)
 def _sum_gradients(table, like, unit, block, thread_idx, batch_rows, adds):
     """Gradients of a unit: of weights their inputs' activations, transposed, times the errors."""
     workspace, gradients = workspace_of(table, like), parameters_of(table, like).gradients
@@ -188,8 +189,8 @@ def _square_block(gradients, at, n_rows, n_columns, stride):
     return total
 
 
-@jit(inline=True, internal=True)
-def _square_gradients(table, like, thread_idx, n_threads):
+@jit(internal=True)
+def square_gradients(table, like, thread_idx, n_threads):
     """Sum the squares of gradients: of this member's neurons of the first hidden layer, and of some other rows."""
     gradients, squares = parameters_of(table, like).gradients, workspace_of(table, like).squares
     _, _, first_column, last_column = share_of(table, thread_idx)
@@ -226,20 +227,21 @@ def _share_of(thread_idx, n_threads, batch_rows):
     return first, last if last < batch_rows else batch_rows
 
 
-@jit(inline=True, internal=True)
+@jit(internal=True, merge=True)
 def _move_batch(control, thread_idx, n_threads, table, like, batch_rows, adds, step):
     """Move all parameters after a batch; return False if the team was told to stop."""
     settings, update = settings_of(table), parts_of(table).update_units
-    _call_update_units(update, (table, like, thread_idx, batch_rows, adds, 0, step))
-    if settings.clip_norm > 0.0 and settings.solver != SOLVER_NONE:
-        if not barrier(control, n_threads):
-            return False
-        _square_gradients(table, like, thread_idx, n_threads)
-        if not barrier(control, n_threads):
-            return False
-        squares = workspace_of(table, like).squares
-        step = _clipped(step, settings, _add_up(squares, 0, len(squares)))
-        _call_update_units(update, (table, like, thread_idx, batch_rows, adds, 1, step))
+    clips = settings.clip_norm > 0.0 and settings.solver != SOLVER_NONE
+    for phase in range(2 if clips else 1):
+        if phase == 1:
+            if not barrier(control, n_threads):
+                return False
+            _call_square_gradients(parts_of(table).square_gradients, (table, like, thread_idx, n_threads))
+            if not barrier(control, n_threads):
+                return False
+            squares = workspace_of(table, like).squares
+            step = _clipped(step, settings, _add_up(squares, 0, len(squares)))
+        _call_update_units(update, (table, like, thread_idx, batch_rows, adds, phase, step))
     return True
 
 

@@ -43,6 +43,7 @@ _ENTERING_ROWS = (
 )
 
 call_multiply = make_far_call()
+_call_advance = make_far_call()
 _call_activate = make_far_call()
 _call_pull_back = make_far_call()
 _call_drop_neurons = make_far_call()
@@ -66,7 +67,7 @@ def columns_at(table, layer, first_column, n_columns, itemsize):
     return begin, whole_groups(n_columns, itemsize)
 
 
-@jit(inline=True, internal=True)
+@jit(internal=True, merge=True)
 def _gather_rows(table, like, first, last, batch_first, thread_idx):
     """Copy rows of X for some samples of a batch to the member's own input.
 
@@ -168,8 +169,8 @@ def make_activation(name):
     return activate, pull_back
 
 
-@jit(inline=True, internal=True)
-def _advance(table, like, number, source, first, n_rows, first_column, n_columns, update):
+@jit(internal=True)
+def advance(table, like, number, source, first, n_rows, first_column, n_columns, update):
     """Compute the outputs of some of a layer's neurons for some rows.
 
     The inputs are at an address; for the second layer they are where the members have them.
@@ -218,13 +219,16 @@ def _retreat(table, like, number, first, n_rows, first_column, n_columns):
 def enter_columns(table, like, batch_first, batch_rows, first_column, last_column, update, thread_idx):
     """Fetch the rows of a batch and compute the outputs of some neurons of the first hidden layer for all of them."""
     inputs, layer = workspace_of(table, like).inputs, layer_of(table, 0)
-    begin = thread_idx * sizes_of(table).batch_size
+    begin, advance_at = thread_idx * sizes_of(table).batch_size, parts_of(table).advance
     for first in range(0, batch_rows, BLOCK_ROWS):
         n_rows = BLOCK_ROWS if batch_rows - first >= BLOCK_ROWS else batch_rows - first
         _gather_rows(table, like, first, first + n_rows, batch_first, thread_idx)
         if last_column > first_column:
             source = address_of(inputs, (begin + first) * layer.in_stride)
-            _advance(table, like, 0, source, first, n_rows, first_column, last_column - first_column, update)
+            n_columns = last_column - first_column
+            _call_advance(
+                advance_at, (table, like, 0, source, first, n_rows, first_column, n_columns, update)
+            )
 
 
 @jit(inline=True, internal=True)
@@ -249,7 +253,7 @@ def pass_block(table, like, first, n_rows, batch_first, update, thread_idx):
             source = address_of(workspace.activations, layer.input_at + first * layer.in_stride)
         else:
             source = address_of(workspace.inputs, (thread_idx * sizes.batch_size + first) * layer.in_stride)
-        _advance(table, like, number, source, first, n_rows, 0, layer.fan_out, update)
+        _call_advance(parts.advance, (table, like, number, source, first, n_rows, 0, layer.fan_out, update))
     _call_finish_output(parts.finish_output, (table, like, first, n_rows, batch_first, thread_idx))
     for step in range(n_layers - 2):
         number = n_layers - 2 - step

@@ -2,8 +2,7 @@
 
 A layer's weights are (fan_in, fan_out) with the intercepts as one row more, and every row is filled up with zeros to
 whole vectors, so that hardly a kernel needs masks: the zeros stay zeros. A matrix of activations or of their errors has
-a row for each sample of the batch, filled up likewise. Members of a team share out neurons
-by whole cache lines.
+a row for each sample of the batch, filled up likewise. Members of a team share out neurons by whole cache lines.
 
 All arrays are in one table of addresses (`fastfit.runtime.address_table`), in the order of the constants below.
 """
@@ -168,10 +167,12 @@ class Parts(NamedTuple):
     pull_back: int
     drop_neurons: int
     finish_output: int
+    advance: int
     enter: int
     pass_block: int
     update_units: int
     move: int
+    square_gradients: int
 
 
 class Parameters(NamedTuple):
@@ -314,6 +315,8 @@ def parts_of(table):
         element(a, 6),
         element(a, 7),
         element(a, 8),
+        element(a, 9),
+        element(a, 10),
     )
 
 

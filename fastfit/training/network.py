@@ -7,8 +7,8 @@ import numpy as np
 
 from fastfit.kernels.activation import LEAKS, NEED_INPUT
 from fastfit.kernels.gemm import Matrices, gemm_at
-from fastfit.kernels.network_epoch import train_epoch, update_units
-from fastfit.kernels.network_pass import drop_neurons, enter_columns, make_activation, pass_block
+from fastfit.kernels.network_epoch import square_gradients, train_epoch, update_units
+from fastfit.kernels.network_pass import advance, drop_neurons, enter_columns, make_activation, pass_block
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
     GROUP_BYTES,
@@ -405,11 +405,11 @@ class Network:
             self._workspace_key, self._kept = key, (arrays, table_of(arrays))
         return self._kept
 
-    def _parts(self, solver, has_dropout):
+    def _parts(self, solver, has_dropout, clips):
         """Return the addresses of the kernels that this network needs, compiled for its dtype."""
         spec = self.spec
         has_hidden = len(spec.layer_units) > 2
-        key = (solver, has_dropout, has_hidden, spec.dtype, spec.activation, spec.output, spec.loss)
+        key = (solver, has_dropout, clips, has_hidden, spec.dtype, spec.activation, spec.output, spec.loss)
         if key not in _parts_of_networks:
             table, like = table_of([_EMPTY]), spec.dtype.type(0)
             activate, pull_back = make_activation(spec.activation)
@@ -424,10 +424,12 @@ class Network:
                     address_of_kernel(drop_neurons, table, like, 0, 0, 0, 0, 0, 0) if has_dropout else 0
                 ),
                 finish_output=address_of_kernel(finish_output, table, like, 0, 0, 0, 0),
+                advance=address_of_kernel(advance, table, like, 0, 0, 0, 0, 0, 0, 0),
                 enter=address_of_kernel(enter_columns, table, like, 0, 0, 0, 0, 0, 0),
                 pass_block=address_of_kernel(pass_block, table, like, 0, 0, 0, 0, 0),
                 update_units=address_of_kernel(update_units, table, like, 0, 0, 0, 0, step),
                 move=address_of_kernel(MOVES[solver], block, step, table, like) if solver in MOVES else 0,
+                square_gradients=address_of_kernel(square_gradients, table, like, 0, 0) if clips else 0,
             )
             _parts_of_networks[key] = np.array(parts, dtype=np.int64)
         return _parts_of_networks[key]
@@ -450,7 +452,7 @@ class Network:
             "order": np.ascontiguousarray(np.arange(n_rows) if order is None else order, dtype=np.int64),
             "rates": np.array(rates, dtype=np.float64, ndmin=1),
             "settings": np.array(settings, dtype=np.float64),
-            "parts": self._parts(settings.solver, settings.dropout > 0.0),
+            "parts": self._parts(settings.solver, settings.dropout > 0.0, settings.clip_norm > 0.0),
         }
         arrays.penalties[...] = 0.0
         table = table.copy()
