@@ -1,8 +1,11 @@
-"""A block of samples on its way through a network and back: activations forward, errors backward.
+"""Samples on their way through a network and back: activations forward, errors backward.
 
 With A the activations of a layer's input, W its weights and b its intercepts, the output is f(A W + b). With D the
 errors of the output, those of the input are D W' f'(A), for which W' is kept beside W (Rumelhart, Hinton and Williams,
-Nature 323, 1986). A block touches nothing but its own rows, so members of a team need not meet on the way.
+Nature 323, 1986).
+
+The first hidden layer is shared out by neurons (`enter_columns`, `return_columns`): a member's weights there then are
+its own, in its cache, for good. From there on it is by rows (`pass_block`), so members need not meet on the way.
 
 Products, activations and losses are far calls: each is compiled once, and of the activations and losses only those that
 are used.
@@ -15,23 +18,32 @@ import numpy as np
 from fastfit.kernels.activation import ACTIVATIONS
 from fastfit.kernels.gemm import Matrices
 from fastfit.kernels.network_plan import (
+    BLOCK_ROWS,
     layer_of,
+    n_members,
     parameters_of,
     parts_of,
     samples_of,
     settings_of,
+    share_of,
     sizes_of,
+    whole_groups,
     workspace_of,
 )
 from fastfit.runtime.compile import jit
-from fastfit.runtime.cpu import lanes
+from fastfit.runtime.cpu import VECTOR_BYTES, lanes
 from fastfit.runtime.far_call import make_far_call
 from fastfit.runtime.simd import address_of, broadcast, element, load, prefetch, store
 
 _MASK_32 = 0xFFFFFFFF
 _LINE_BYTES = 64
+_BYTES_AHEAD = 8192  # of X that are on their way: some of them while the rows before are multiplied
+_ENTERING_ROWS = (
+    128  # of a batch, through the first layer: its weights then come from the second cache less often
+)
 
 call_multiply = make_far_call()
+_call_advance = make_far_call()
 _call_activate = make_far_call()
 _call_pull_back = make_far_call()
 _call_drop_neurons = make_far_call()
@@ -39,29 +51,43 @@ _call_finish_output = make_far_call()
 
 
 @jit(inline=True, internal=True)
-def _gather_rows(first, last, batch_first, layer, samples, activations):
-    """Copy rows of X into the batch."""
-    n_features = layer.fan_in
-    n_lanes = lanes(activations.dtype)
-    whole = n_features // n_lanes * n_lanes
-    for i in range(first, last):
-        source = element(samples.order, batch_first + i) * n_features
-        target = layer.input_at + i * layer.in_stride
-        for j in range(0, whole, n_lanes):
-            store(activations, target + j, load(samples.X, source + j))
-        for j in range(whole, n_features):
-            activations[target + j] = element(samples.X, source + j)
+def half_vectors(n, itemsize):
+    """Round a number of columns up to halves of vectors: what a product may write where rows are filled up."""
+    half = VECTOR_BYTES // 2 // itemsize
+    return (n + half - 1) // half * half
 
 
 @jit(inline=True, internal=True)
-def _request_rows(first, last, n_features, samples):
-    """Ask for the rows of X at some places of the order, as far as it goes: they arrive while others are computed."""
-    if last > len(samples.order):
-        last = len(samples.order)
-    for i in range(first, last):
+def columns_at(table, layer, first_column, n_columns, itemsize):
+    """Where the outputs of some of a layer's neurons begin, for all rows of a batch, and the stride of the rows.
+
+    Each member's neurons of the first hidden layer are a matrix of their own, as their parameters are.
+    """
+    begin = layer.output_at + first_column * sizes_of(table).batch_size
+    return begin, whole_groups(n_columns, itemsize)
+
+
+@jit(internal=True, merge=True)
+def _gather_rows(table, like, first, last, batch_first, thread_idx):
+    """Copy rows of X for some samples of a batch to the member's own input.
+
+    Rows are asked for some time before they are copied: their places are random.
+    """
+    layer, samples, inputs = layer_of(table, 0), samples_of(table, like), workspace_of(table, like).inputs
+    n_features, n_lanes, line = layer.fan_in, lanes(inputs.dtype), _LINE_BYTES // inputs.itemsize
+    whole = n_features // n_lanes * n_lanes
+    target = (thread_idx * sizes_of(table).batch_size + first) * layer.in_stride
+    n_ahead = 1 + _BYTES_AHEAD // (n_features * inputs.itemsize)
+    for i in range(batch_first + first, batch_first + last):
+        ahead = element(samples.order, i + n_ahead if i + n_ahead < len(samples.order) else i) * n_features
+        for j in range(0, n_features, line):
+            prefetch(samples.X, ahead + j)
         source = element(samples.order, i) * n_features
-        for j in range(0, n_features, _LINE_BYTES // samples.X.itemsize):
-            prefetch(samples.X, source + j)
+        for j in range(0, whole, n_lanes):
+            store(inputs, target + j, load(samples.X, source + j))
+        for j in range(whole, n_features):
+            inputs[target + j] = element(samples.X, source + j)
+        target += layer.in_stride
 
 
 @jit(inline=True, internal=True)
@@ -74,7 +100,7 @@ def _random_bits(seed, position):
 
 
 @jit(internal=True)
-def drop_neurons(table, like, number, first, n_rows, update):
+def drop_neurons(table, like, number, first, n_rows, first_column, n_columns, update):
     """Drop neurons of a layer's output at random and enlarge the rest: values and slopes of some rows.
 
     Srivastava et al., "Dropout", JMLR 15, 2014. Whether a neuron is dropped depends on the update and its place alone.
@@ -84,13 +110,14 @@ def drop_neurons(table, like, number, first, n_rows, update):
     limit = np.int64(settings.dropout * (_MASK_32 + 1))
     kept = activations.dtype.type(1.0 / (1.0 - settings.dropout))
     dropped = activations.dtype.type(0.0)
+    begin, width = columns_at(table, layer, first_column, n_columns, activations.itemsize)
     for i in range(first, first + n_rows):
-        at, error_at = layer.output_at + i * layer.out_stride, layer.error_at + i * layer.out_stride
+        at = begin + i * width
         row_seed = _random_bits(_random_bits(settings.seed, update * sizes_of(table).n_layers + number), i)
-        for j in range(layer.fan_out):
-            factor = dropped if _random_bits(row_seed, j) < limit else kept
+        for j in range(n_columns):
+            factor = dropped if _random_bits(row_seed, first_column + j) < limit else kept
             activations[at + j] *= factor
-            slopes[error_at + j] *= factor
+            slopes[at + j] *= factor
 
 
 @functools.cache
@@ -99,93 +126,135 @@ def make_activation(name):
     apply, pull = ACTIVATIONS[name]
 
     @jit(internal=True)
-    def activate(table, like, number, first, n_rows):
+    def activate(table, like, number, first, n_rows, first_column, n_columns):
         """Add the intercepts and, unless this is the last layer, apply the activation; keep its slopes if wanted."""
         layer, settings, workspace = layer_of(table, number), settings_of(table), workspace_of(table, like)
         is_last = number == sizes_of(table).n_layers - 1
-        values, activations, slopes = (
-            parameters_of(table, like).values,
+        activations, slopes, values = (
             workspace.activations,
             workspace.slopes,
+            parameters_of(table, like).values,
         )
-        dtype = activations.dtype
-        intercepts_at = layer.parameters_at + layer.fan_in * layer.out_stride
-        n_lanes = lanes(dtype)
-        one = broadcast(1.0, dtype)
+        begin, width = columns_at(table, layer, first_column, n_columns, activations.itemsize)
+        intercepts_at = layer.parameters_at + first_column * (layer.fan_in + 1) + layer.fan_in * width
+        n_lanes = lanes(activations.dtype)
+        one = broadcast(1.0, activations.dtype)
         for i in range(first, first + n_rows):
-            at, error_at = layer.output_at + i * layer.out_stride, layer.error_at + i * layer.out_stride
-            for j in range(0, layer.out_stride, n_lanes):
-                z = load(activations, at + j) + load(values, intercepts_at + j)
-                if is_last:
-                    store(activations, at + j, z)
-                else:
-                    a = apply(z, settings.leak)
-                    store(activations, at + j, a)
-                    if settings.keeps_slopes:
-                        store(slopes, error_at + j, pull(one, a, z, settings.leak))
+            row_at = begin + i * width
+            for j in range(0, n_columns, n_lanes):
+                z = load(activations, row_at + j) + load(values, intercepts_at + j)
+                a = z if is_last else apply(z, settings.leak)
+                store(activations, row_at + j, a)
+                if settings.keeps_slopes and not is_last:
+                    store(slopes, row_at + j, pull(one, a, z, settings.leak))
 
     @jit(internal=True)
-    def pull_back(table, like, number, first, n_rows):
-        """Multiply the errors of a layer's input by the slopes of its activations."""
+    def pull_back(table, like, number, first, n_rows, first_column, n_columns):
+        """Multiply the errors of a layer's output by the slopes of its activations."""
         layer, settings, workspace = layer_of(table, number), settings_of(table), workspace_of(table, like)
         activations, errors, slopes = workspace.activations, workspace.errors, workspace.slopes
         n_lanes = lanes(activations.dtype)
-        for k in range(first * layer.in_stride, (first + n_rows) * layer.in_stride, n_lanes):
-            error = load(errors, layer.input_error_at + k)
-            if settings.keeps_slopes:
-                error = error * load(slopes, layer.input_error_at + k)
-            else:
-                a = load(activations, layer.input_at + k)
-                error = pull(error, a, a, settings.leak)
-            store(errors, layer.input_error_at + k, error)
+        begin, width = columns_at(table, layer, first_column, n_columns, activations.itemsize)
+        for i in range(first, first + n_rows):
+            for j in range(0, n_columns, n_lanes):
+                at = begin + i * width + j
+                error = load(errors, at)
+                if settings.keeps_slopes:
+                    error = error * load(slopes, at)
+                else:
+                    a = load(activations, at)
+                    error = pull(error, a, a, settings.leak)
+                store(errors, at, error)
 
     return activate, pull_back
 
 
 @jit(internal=True)
-def pass_block(table, like, first, n_rows, batch_first, ahead, update, thread_idx):
-    """Take some rows of a batch through the network and back.
+def advance(table, like, number, source, first, n_rows, first_column, n_columns, update):
+    """Compute the outputs of some of a layer's neurons for some rows.
 
-    Their activations, errors and weighted losses are in the workspace afterwards. Meanwhile as many rows are asked for
-    that this member needs next, from `ahead` in the order, some before each product: all at once they would hold up
-    everything else, and much earlier they would be out of the cache again.
+    The inputs are at an address; for the second layer they are where the members have them.
     """
-    parameters, samples, workspace = (
-        parameters_of(table, like),
-        samples_of(table, like),
-        workspace_of(table, like),
-    )
-    n_layers, parts, size = sizes_of(table).n_layers, parts_of(table), parameters.values.itemsize
-    activations, errors = workspace.activations, workspace.errors
-    has_dropout = settings_of(table).dropout > 0.0
-    input_layer = layer_of(table, 0)
-    _gather_rows(first, first + n_rows, batch_first, input_layer, samples, activations)
-    last_ahead = ahead + n_rows
-    n_asked = n_rows // (2 * n_layers - 1) + 1
-    for turn in range(2 * n_layers - 1):
-        number = turn if turn < n_layers else 2 * n_layers - 1 - turn
+    values, activations = parameters_of(table, like).values, workspace_of(table, like).activations
+    parts, layer, size = parts_of(table), layer_of(table, number), activations.itemsize
+    begin, width = columns_at(table, layer, first_column, n_columns, size)
+    weights_at = layer.parameters_at + first_column * (layer.fan_in + 1)
+    target, n_halves = address_of(activations, begin + first * width), half_vectors(n_columns, size)
+    if number == 1:
+        for member in range(n_members(table)):
+            _, _, low, high = share_of(table, member)
+            if high > low:
+                begin, stride = columns_at(table, layer_of(table, 0), low, high - low, size)
+                source = address_of(activations, begin + first * stride)
+                weights = address_of(values, weights_at + low * width)
+                at = Matrices(source, stride, 1, weights, width, target, width, size)
+                call_multiply(parts.multiply, (like, at, n_rows, n_halves, high - low, low))
+    else:
+        weights = address_of(values, weights_at)
+        at = Matrices(source, layer.in_stride, 1, weights, width, target, width, size)
+        call_multiply(parts.multiply, (like, at, n_rows, n_halves, layer.fan_in, 0))
+    _call_activate(parts.activate, (table, like, number, first, n_rows, first_column, n_columns))
+    if settings_of(table).dropout > 0.0 and number < sizes_of(table).n_layers - 1:
+        _call_drop_neurons(
+            parts.drop_neurons, (table, like, number, first, n_rows, first_column, n_columns, update)
+        )
+
+
+@jit(inline=True, internal=True)
+def _retreat(table, like, number, first, n_rows, first_column, n_columns):
+    """Compute the errors of some of a layer's neurons for some rows, from those of the following layer."""
+    parameters, errors = parameters_of(table, like), workspace_of(table, like).errors
+    parts, layer, following = parts_of(table), layer_of(table, number), layer_of(table, number + 1)
+    size = errors.itemsize
+    begin, width = columns_at(table, layer, first_column, n_columns, size)
+    source = address_of(errors, following.output_at + first * following.out_stride)
+    weights = address_of(parameters.transposed, following.transposed_at + first_column)
+    target = address_of(errors, begin + first * width)
+    at = Matrices(source, following.out_stride, 1, weights, layer.out_stride, target, width, size)
+    call_multiply(parts.multiply, (like, at, n_rows, half_vectors(n_columns, size), following.fan_out, 0))
+    _call_pull_back(parts.pull_back, (table, like, number, first, n_rows, first_column, n_columns))
+
+
+@jit(internal=True)
+def enter_columns(table, like, batch_first, batch_rows, first_column, last_column, update, thread_idx):
+    """Fetch the rows of a batch and compute the outputs of some neurons of the first hidden layer for all of them."""
+    inputs, layer = workspace_of(table, like).inputs, layer_of(table, 0)
+    begin, advance_at = thread_idx * sizes_of(table).batch_size, parts_of(table).advance
+    for first in range(0, batch_rows, BLOCK_ROWS):
+        n_rows = BLOCK_ROWS if batch_rows - first >= BLOCK_ROWS else batch_rows - first
+        _gather_rows(table, like, first, first + n_rows, batch_first, thread_idx)
+        if last_column > first_column:
+            source = address_of(inputs, (begin + first) * layer.in_stride)
+            n_columns = last_column - first_column
+            _call_advance(
+                advance_at, (table, like, 0, source, first, n_rows, first_column, n_columns, update)
+            )
+
+
+@jit(inline=True, internal=True)
+def return_columns(table, like, batch_rows, first_column, last_column):
+    """Compute the errors of some neurons of the first hidden layer for all rows of a batch."""
+    for first in range(0, batch_rows, BLOCK_ROWS):
+        n_rows = BLOCK_ROWS if batch_rows - first >= BLOCK_ROWS else batch_rows - first
+        _retreat(table, like, 0, first, n_rows, first_column, last_column - first_column)
+
+
+@jit(internal=True)
+def pass_block(table, like, first, n_rows, batch_first, update, thread_idx):
+    """Take some rows of a batch on from the first hidden layer, or from the input where there is none, and back.
+
+    Their activations, weighted losses, and errors of all layers but the first hidden one are in the workspace then.
+    """
+    sizes, workspace, parts = sizes_of(table), workspace_of(table, like), parts_of(table)
+    n_layers = sizes.n_layers
+    for number in range(1 if n_layers > 1 else 0, n_layers):
         layer = layer_of(table, number)
-        until = ahead + n_asked if ahead + n_asked < last_ahead else last_ahead
-        _request_rows(ahead, until, input_layer.fan_in, samples)
-        ahead = until
-        if turn < n_layers:
-            width, depth = layer.out_stride, layer.fan_in
-            source = address_of(activations, layer.input_at + first * layer.in_stride)
-            weights = address_of(parameters.values, layer.parameters_at)
-            target = address_of(activations, layer.output_at + first * layer.out_stride)
-            at = Matrices(source, layer.in_stride, 1, weights, width, target, width, size)
+        if number > 0:
+            source = address_of(workspace.activations, layer.input_at + first * layer.in_stride)
         else:
-            width, depth = layer.in_stride, layer.fan_out
-            source = address_of(errors, layer.error_at + first * layer.out_stride)
-            weights = address_of(parameters.transposed, layer.transposed_at)
-            target = address_of(errors, layer.input_error_at + first * layer.in_stride)
-            at = Matrices(source, layer.out_stride, 1, weights, width, target, width, size)
-        call_multiply(parts.multiply, (like, at, n_rows, width, depth, 0))
-        if turn >= n_layers:
-            _call_pull_back(parts.pull_back, (table, like, number, first, n_rows))
-        else:
-            _call_activate(parts.activate, (table, like, number, first, n_rows))
-        if has_dropout and turn < n_layers - 1:
-            _call_drop_neurons(parts.drop_neurons, (table, like, number, first, n_rows, update))
-        if turn == n_layers - 1:
-            _call_finish_output(parts.finish_output, (table, like, first, n_rows, batch_first, thread_idx))
+            source = address_of(workspace.inputs, (thread_idx * sizes.batch_size + first) * layer.in_stride)
+        _call_advance(parts.advance, (table, like, number, source, first, n_rows, 0, layer.fan_out, update))
+    _call_finish_output(parts.finish_output, (table, like, first, n_rows, batch_first, thread_idx))
+    for step in range(n_layers - 2):
+        number = n_layers - 2 - step
+        _retreat(table, like, number, first, n_rows, 0, layer_of(table, number).fan_out)

@@ -1,8 +1,8 @@
 """How a multi-layer perceptron lies in memory: layers, batches, and the arrays that its kernels share.
 
 A layer's weights are (fan_in, fan_out) with the intercepts as one row more, and every row is filled up with zeros to
-whole vectors, so that no kernel needs masks: the zeros stay zeros. A matrix of activations or of their errors has a
-row for each sample of the batch, filled up likewise.
+whole vectors, so that hardly a kernel needs masks: the zeros stay zeros. A matrix of activations or of their errors has
+a row for each sample of the batch, filled up likewise. Members of a team share out neurons by whole cache lines.
 
 All arrays are in one table of addresses (`fastfit.runtime.address_table`), in the order of the constants below.
 """
@@ -21,6 +21,12 @@ from fastfit.runtime.simd import element
 BLOCK_ROWS = max(32, 2 * TILE_ROWS)
 # A group of samples that one member has to itself: its losses are then whole vectors of float64.
 GROUP_ROWS = 8
+# Neurons are shared out in groups whose values fill a cache line, so that no line is written by two members. Nor may
+# one member's lines lie between another's: cores fetch ahead, and moving parameters in rows that two members share took
+# five times as long. So the parameters of each member's neurons of the first hidden layer are a matrix of their own.
+GROUP_BYTES = 64
+# Bytes of parameters that are updated together, while their gradients are in the first cache.
+UNIT_BYTES = 8192
 
 SOLVER_NONE = 0  # sums gradients over all batches, for a caller that steps by itself
 SOLVER_SGD = 1
@@ -33,7 +39,7 @@ class Table(NamedTuple):
 
     values: np.ndarray  # (n_parameters,) weights and intercepts of all layers
     transposed: np.ndarray  # (n_transposed,) weights of all layers but the first, (fan_out, fan_in)
-    gradients: np.ndarray  # (n_parameters,)
+    gradients: np.ndarray  # (n_parameters + n_threads * scratch_size,) and scratch of each member
     first: np.ndarray  # (n_parameters,) momentum or Adam's first moment
     second: np.ndarray  # (n_parameters,) Adam's second moment; (0,) but for adam and rmsprop
     X: np.ndarray  # (n_samples * n_features,)
@@ -41,18 +47,19 @@ class Table(NamedTuple):
     sample_weight: np.ndarray  # (n_samples,) or (0,) float64
     order: np.ndarray  # (n,) int64 rows
     rates: np.ndarray  # (1,) or (n_batches,) float64 learning rates
-    activations: np.ndarray  # (batch_size * sum of strides,)
-    errors: (
-        np.ndarray
-    )  # derivatives of the loss by what enters each neuron, as the activations without the input
+    inputs: np.ndarray  # (n_threads * batch_size * stride of the input,) rows of X, a copy for each member
+    activations: np.ndarray  # (batch_size * sum of the strides of all outputs,)
+    errors: np.ndarray  # derivatives of the loss by what enters each neuron, as the activations
     slopes: np.ndarray  # derivatives of the activations, as the errors; (0,) where activations tell them
     outputs: np.ndarray  # (n_threads * 3 * room,) a block's outputs, targets and losses side by side
     row_losses: np.ndarray  # (batch_size, filled up to whole groups) float64
-    unit_sums: np.ndarray  # (2 * n_units,) float64: squared weights of each unit, then squared gradients
+    penalties: np.ndarray  # (n_parameters,) what each weight adds to the loss by its square
+    squares: np.ndarray  # (n_slots,) float64: squared gradients, of a group of neurons or of a row of weights
     totals: np.ndarray  # (1,) float64: the sum of the losses of the epoch
     layers: np.ndarray  # (n_layers * fields of a Layer,) int64
-    units: np.ndarray  # (3 * n_units,) int64: layer, first row and number of rows; intercepts are one row
+    units: np.ndarray  # (n_units * fields of a Unit,) int64
     unit_starts: np.ndarray  # (n_threads + 1,) int64: which units each member has
+    column_starts: np.ndarray  # (n_threads + 1,) int64: which neurons of the first layer each has
     settings: np.ndarray  # (fields of Settings,) float64
     sizes: np.ndarray  # (fields of Sizes,) int64
     parts: np.ndarray  # (fields of Parts,) int64
@@ -69,16 +76,19 @@ class Table(NamedTuple):
     _SAMPLE_WEIGHT,
     _ORDER,
     _RATES,
+    _INPUTS,
     _ACTIVATIONS,
     _ERRORS,
     _SLOPES,
     _OUTPUTS,
     _ROW_LOSSES,
-    _UNIT_SUMS,
+    _PENALTIES,
+    _SQUARES,
     _TOTALS,
     _LAYERS,
     _UNITS,
     _UNIT_STARTS,
+    _COLUMN_STARTS,
     _SETTINGS,
     _SIZES,
     _PARTS,
@@ -95,22 +105,39 @@ class Layer(NamedTuple):
     out_stride: int
     parameters_at: int
     transposed_at: int
-    input_at: int  # in the activations
+    input_at: int  # in the activations, errors and slopes; -1 for the first layer, whose input stands apart
     output_at: int
-    input_error_at: int  # in the errors; -1 for the first layer, whose input has none
-    error_at: int
 
 
 N_FIELDS = len(Layer._fields)
+
+
+class Unit(NamedTuple):
+    """Parameters of a layer that one member updates together: some rows and columns, the intercepts being one row."""
+
+    layer: int
+    first_row: int
+    n_rows: int
+    first_column: int
+    n_columns: int
+    at: int  # where the first of its parameters is
+    stride: int  # of their rows
+    scratch_at: (
+        int  # of its gradients, in a member's scratch: a layer has one place, so the ends of rows stay zero
+    )
+
+
+N_UNIT_FIELDS = len(Unit._fields)
 
 
 class Sizes(NamedTuple):
     """Numbers of things."""
 
     n_layers: int
-    n_units: int
     batch_size: int
     room: int  # for a block's outputs
+    scratch_at: int  # where the gradients end
+    scratch_size: int
 
 
 class Settings(NamedTuple):
@@ -140,9 +167,12 @@ class Parts(NamedTuple):
     pull_back: int
     drop_neurons: int
     finish_output: int
+    advance: int
+    enter: int
     pass_block: int
     update_units: int
     move: int
+    square_gradients: int
 
 
 class Parameters(NamedTuple):
@@ -167,12 +197,14 @@ class Samples(NamedTuple):
 class Workspace(NamedTuple):
     """Scratch of a team: see `Table`."""
 
+    inputs: np.ndarray
     activations: np.ndarray
     errors: np.ndarray
     slopes: np.ndarray
     outputs: np.ndarray
     row_losses: np.ndarray
-    unit_sums: np.ndarray
+    penalties: np.ndarray
+    squares: np.ndarray
     totals: np.ndarray
 
 
@@ -203,27 +235,70 @@ def samples_of(table, like):
 def workspace_of(table, like):
     """The scratch in a table."""
     return Workspace(
+        array_at(table, _INPUTS, like),
         array_at(table, _ACTIVATIONS, like),
         array_at(table, _ERRORS, like),
         array_at(table, _SLOPES, like),
         array_at(table, _OUTPUTS, like),
         array_at(table, _ROW_LOSSES, np.float64),
-        array_at(table, _UNIT_SUMS, np.float64),
+        array_at(table, _PENALTIES, like),
+        array_at(table, _SQUARES, np.float64),
         array_at(table, _TOTALS, np.float64),
     )
 
 
 @jit(inline=True, internal=True)
-def units_of(table):
-    """The units of parameters, and which of them each member has."""
-    return array_at(table, _UNITS, np.int64), array_at(table, _UNIT_STARTS, np.int64)
+def share_of(table, thread_idx):
+    """The member's units as the first and the one behind the last, and its neurons of the first layer likewise."""
+    units, columns = array_at(table, _UNIT_STARTS, np.int64), array_at(table, _COLUMN_STARTS, np.int64)
+    return (
+        element(units, thread_idx),
+        element(units, thread_idx + 1),
+        element(columns, thread_idx),
+        element(columns, thread_idx + 1),
+    )
+
+
+@jit(inline=True, internal=True)
+def n_members(table):
+    """How many share the work."""
+    return len(array_at(table, _UNIT_STARTS, np.int64)) - 1
+
+
+@jit(inline=True, internal=True)
+def unit_of(table, number):
+    """A unit of parameters."""
+    a = array_at(table, _UNITS, np.int64)
+    at = number * N_UNIT_FIELDS
+    return Unit(
+        element(a, at),
+        element(a, at + 1),
+        element(a, at + 2),
+        element(a, at + 3),
+        element(a, at + 4),
+        element(a, at + 5),
+        element(a, at + 6),
+        element(a, at + 7),
+    )
+
+
+@jit(inline=True, internal=True)
+def whole_groups(n_neurons, itemsize):
+    """Round a number of neurons up to whole groups."""
+    return (n_neurons * itemsize + GROUP_BYTES - 1) // GROUP_BYTES * (GROUP_BYTES // itemsize)
 
 
 @jit(inline=True, internal=True)
 def sizes_of(table):
     """The numbers of things."""
     a = array_at(table, _SIZES, np.int64)
-    return Sizes(element(a, 0), element(a, 1), element(a, 2), element(a, 3))
+    return Sizes(
+        element(a, 0),
+        element(a, 1),
+        element(a, 2),
+        element(a, 3),
+        element(a, 4),
+    )
 
 
 @jit(inline=True, internal=True)
@@ -239,6 +314,9 @@ def parts_of(table):
         element(a, 5),
         element(a, 6),
         element(a, 7),
+        element(a, 8),
+        element(a, 9),
+        element(a, 10),
     )
 
 
@@ -278,6 +356,4 @@ def layer_of(table, number):
         element(a, at + 5),
         element(a, at + 6),
         element(a, at + 7),
-        element(a, at + 8),
-        element(a, at + 9),
     )

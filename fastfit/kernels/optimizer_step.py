@@ -1,4 +1,4 @@
-"""One update of a range of parameters by SGD with momentum, Adam, AdamW or RMSprop, in one pass over all it reads.
+"""One update of a block of parameters by SGD with momentum, Adam, AdamW or RMSprop, in one pass over all it reads.
 
 SGD and Adam are scikit-learn's (Adam: Kingma and Ba, ICLR 2015); AdamW shrinks weights apart from the gradient
 (Loshchilov and Hutter, ICLR 2019); RMSprop divides by a running root mean square (Hinton's lecture 6e, 2012).
@@ -6,10 +6,17 @@ SGD and Adam are scikit-learn's (Adam: Kingma and Ba, ICLR 2015); AdamW shrinks 
 
 from typing import NamedTuple
 
-from fastfit.kernels.network_plan import SOLVER_ADAM, SOLVER_RMSPROP, SOLVER_SGD, parameters_of, settings_of
+from fastfit.kernels.network_plan import (
+    SOLVER_ADAM,
+    SOLVER_RMSPROP,
+    SOLVER_SGD,
+    parameters_of,
+    settings_of,
+    workspace_of,
+)
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
-from fastfit.runtime.simd import broadcast, fma, load, reduce_add, sqrt, store
+from fastfit.runtime.simd import broadcast, fma, load, sqrt, store
 
 
 class Step(NamedTuple):
@@ -18,26 +25,36 @@ class Step(NamedTuple):
     rate: float  # of the schedule
     size: float  # the rate; for Adam with the correction for moments that start at zero
     inverse_weight: float  # 1 / sum of the weights of the batch
+    penalty: float  # what a squared weight adds to the loss of the epoch
     shrink: float  # times the gradient, for it not to exceed the greatest norm
     is_ready: int  # 1: gradients are means with their penalty already, 0: sums over the batch
 
 
-@jit(inline=True, internal=True)
-def penalize(first, last, is_weight, step, table, like):
-    """Turn sums over a batch into the gradient with its penalty; return the sums of squared weights and gradients."""
+class Block(NamedTuple):
+    """Parameters that are moved together: some rows and columns of a layer."""
+
+    at: int  # the first of them
+    gradients_at: int  # their gradients, which lie in rows as they do
+    n_rows: int
+    n_columns: int
+    stride: int
+    is_weight: int  # 0: intercepts
+
+
+@jit(internal=True)
+def penalize(block, step, table, like):
+    """Turn sums over a batch into the gradient with its penalty."""
     parameters = parameters_of(table, like)
     values, gradients = parameters.values, parameters.gradients
     dtype = values.dtype
-    alpha = broadcast(settings_of(table).alpha if is_weight else 0.0, dtype)
+    alpha = broadcast(settings_of(table).alpha if block.is_weight else 0.0, dtype)
     inverse = broadcast(step.inverse_weight, dtype)
-    squares, gradient_squares = broadcast(0.0, dtype), broadcast(0.0, dtype)
-    for j in range(first, last, lanes(dtype)):
-        w = load(values, j)
-        g = fma(alpha, w, load(gradients, j)) * inverse
-        store(gradients, j, g)
-        squares = fma(w, w, squares)
-        gradient_squares = fma(g, g, gradient_squares)
-    return float(reduce_add(squares)), float(reduce_add(gradient_squares))
+    for k in range(block.n_rows):
+        for column in range(0, block.n_columns, lanes(dtype)):
+            offset = k * block.stride + column
+            g = load(gradients, block.gradients_at + offset)
+            g = fma(alpha, load(values, block.at + offset), g) * inverse
+            store(gradients, block.gradients_at + offset, g)
 
 
 @jit(inline=True, internal=True)
@@ -49,60 +66,61 @@ def _scales(is_weight, step, settings):
 
 
 @jit(internal=True)
-def _move_by_gradient(first, last, is_weight, step, table, like):
-    """SGD with momentum, for parameters from `first` to before `last`; returns the sum of their squares before."""
+def _move_by_gradient(block, step, table, like):
+    """SGD with momentum for a block of parameters; notes what they added to the loss before."""
     parameters, settings = parameters_of(table, like), settings_of(table)
     values, gradients, velocities = parameters.values, parameters.gradients, parameters.first
-    dtype = values.dtype
-    alpha, scale, left = _scales(is_weight, step, settings)
+    penalties, dtype = workspace_of(table, like).penalties, values.dtype
+    alpha, scale, left = _scales(block.is_weight, step, settings)
     alpha, scale, left = broadcast(alpha, dtype), broadcast(scale, dtype), broadcast(left, dtype)
     momentum, rate = broadcast(settings.momentum, dtype), broadcast(step.rate, dtype)
-    squares = broadcast(0.0, dtype)
-    for j in range(first, last, lanes(dtype)):
-        w = load(values, j)
-        squares = fma(w, w, squares)
-        move = rate * (fma(alpha, w, load(gradients, j)) * scale)
-        u = momentum * load(velocities, j) - move
-        store(velocities, j, u)
-        if settings.nesterov:
-            u = momentum * u - move
-        store(values, j, fma(left, w, u))
-    return float(reduce_add(squares))
+    is_penalized, penalty = block.is_weight and step.penalty != 0.0, broadcast(step.penalty, dtype)
+    for k in range(block.n_rows):
+        for column in range(0, block.n_columns, lanes(dtype)):
+            j = block.at + k * block.stride + column
+            w = load(values, j)
+            if is_penalized:
+                store(penalties, j, fma(penalty * w, w, load(penalties, j)))
+            g = load(gradients, block.gradients_at + k * block.stride + column)
+            move = rate * (fma(alpha, w, g) * scale)
+            u = momentum * load(velocities, j) - move
+            store(velocities, j, u)
+            if settings.nesterov:
+                u = momentum * u - move
+            store(values, j, fma(left, w, u))
 
 
 @jit(internal=True)
-def _move_by_moments(first, last, is_weight, step, table, like):
+def _move_by_moments(block, step, table, like):
     """Adam, or RMSprop with momentum, likewise."""
     parameters, settings = parameters_of(table, like), settings_of(table)
-    values, gradients, moments, second = (
-        parameters.values,
-        parameters.gradients,
-        parameters.first,
-        parameters.second,
-    )
-    dtype = values.dtype
-    alpha, scale, left = _scales(is_weight, step, settings)
+    values, gradients = parameters.values, parameters.gradients
+    moments, second = parameters.first, parameters.second
+    penalties, dtype = workspace_of(table, like).penalties, values.dtype
+    alpha, scale, left = _scales(block.is_weight, step, settings)
     alpha, scale, left = broadcast(alpha, dtype), broadcast(scale, dtype), broadcast(left, dtype)
     beta_1, rest_1 = broadcast(settings.beta_1, dtype), broadcast(1.0 - settings.beta_1, dtype)
     beta_2, rest_2 = broadcast(settings.beta_2, dtype), broadcast(1.0 - settings.beta_2, dtype)
     epsilon, size = broadcast(settings.epsilon, dtype), broadcast(step.size, dtype)
     momentum = broadcast(settings.momentum, dtype)
-    squares = broadcast(0.0, dtype)
-    for j in range(first, last, lanes(dtype)):
-        w = load(values, j)
-        squares = fma(w, w, squares)
-        g = fma(alpha, w, load(gradients, j)) * scale
-        v = fma(beta_2, load(second, j), rest_2 * (g * g))
-        store(second, j, v)
-        if settings.solver == SOLVER_ADAM:
-            m = fma(beta_1, load(moments, j), rest_1 * g)
-            move = size * m / (sqrt(v) + epsilon)
-        else:
-            m = fma(momentum, load(moments, j), g / (sqrt(v) + epsilon))
-            move = size * m
-        store(moments, j, m)
-        store(values, j, fma(left, w, -move))
-    return float(reduce_add(squares))
+    is_penalized, penalty = block.is_weight and step.penalty != 0.0, broadcast(step.penalty, dtype)
+    for k in range(block.n_rows):
+        for column in range(0, block.n_columns, lanes(dtype)):
+            j = block.at + k * block.stride + column
+            w = load(values, j)
+            if is_penalized:
+                store(penalties, j, fma(penalty * w, w, load(penalties, j)))
+            g = fma(alpha, w, load(gradients, block.gradients_at + k * block.stride + column)) * scale
+            v = fma(beta_2, load(second, j), rest_2 * (g * g))
+            store(second, j, v)
+            if settings.solver == SOLVER_ADAM:
+                m = fma(beta_1, load(moments, j), rest_1 * g)
+                move = size * m / (sqrt(v) + epsilon)
+            else:
+                m = fma(momentum, load(moments, j), g / (sqrt(v) + epsilon))
+                move = size * m
+            store(moments, j, m)
+            store(values, j, fma(left, w, -move))
 
 
 MOVES = {SOLVER_SGD: _move_by_gradient, SOLVER_ADAM: _move_by_moments, SOLVER_RMSPROP: _move_by_moments}

@@ -77,7 +77,7 @@ def _softmax_losses(table, like, first, n_rows, batch_first, thread_idx):
     epsilon = _EPSILON_SINGLE if activations.itemsize == 4 else _EPSILON_DOUBLE
     one = dtype.type(1.0)
     for i in range(first, first + n_rows):
-        at, error_at = last.output_at + i * last.out_stride, last.error_at + i * last.out_stride
+        at = last.output_at + i * last.out_stride
         row = element(samples.order, batch_first + i)
         weight = dtype.type(weight_of(samples, row))
         target = np.intp(element(classes, row))
@@ -85,8 +85,8 @@ def _softmax_losses(table, like, first, n_rows, batch_first, thread_idx):
         losses[i] = np.float64(element(activations, at + target)) * np.float64(inverse)
         factor = broadcast(inverse * weight, dtype)
         for j in range(0, last.out_stride, n_lanes):
-            store(errors, error_at + j, load(activations, at + j) * factor)
-        errors[error_at + target] -= weight
+            store(errors, at + j, load(activations, at + j) * factor)
+        errors[at + target] -= weight
     for i in range(first, first + n_rows, _DOUBLES):
         share = minimum(maximum(load(losses, i), epsilon), 1.0 - epsilon)
         store(losses, i, -log(share))
@@ -123,7 +123,7 @@ def _scatter_errors(table, like, first, n_rows, batch_first, at):
     errors, outputs, row_losses = workspace.errors, workspace.outputs, workspace.row_losses
     k = at
     for i in range(first, first + n_rows):
-        error_at = last.error_at + i * last.out_stride
+        error_at = last.output_at + i * last.out_stride
         weight = weight_of(samples, element(samples.order, batch_first + i))
         factor = errors.dtype.type(weight)
         total = 0.0

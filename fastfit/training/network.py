@@ -7,26 +7,28 @@ import numpy as np
 
 from fastfit.kernels.activation import LEAKS, NEED_INPUT
 from fastfit.kernels.gemm import Matrices, gemm_at
-from fastfit.kernels.network_epoch import train_epoch, update_units
-from fastfit.kernels.network_pass import drop_neurons, make_activation, pass_block
+from fastfit.kernels.network_epoch import square_gradients, train_epoch, update_units
+from fastfit.kernels.network_pass import advance, drop_neurons, enter_columns, make_activation, pass_block
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
+    GROUP_BYTES,
     GROUP_ROWS,
     SOLVER_ADAM,
     SOLVER_NONE,
     SOLVER_RMSPROP,
     SOLVER_SGD,
+    UNIT_BYTES,
     Layer,
     Parts,
     Settings,
     Sizes,
     Table,
+    Unit,
 )
-from fastfit.kernels.optimizer_step import MOVES, Step
+from fastfit.kernels.optimizer_step import MOVES, Block, Step
 from fastfit.kernels.output_loss import OUTPUT_LOSSES
 from fastfit.runtime.address_table import table_of
 from fastfit.runtime.compile import as_readonly
-from fastfit.runtime.cpu import lanes
 from fastfit.runtime.far_call import address_of_kernel
 from fastfit.runtime.memory import aligned_zeros
 from fastfit.runtime.threads import run_team, threads_for
@@ -44,11 +46,12 @@ __all__ = [
 ]
 
 SOLVERS = {"sgd": SOLVER_SGD, "adam": SOLVER_ADAM, "adamw": SOLVER_ADAM, "rmsprop": SOLVER_RMSPROP}
-UNIT_ROWS = 16  # of weights: so many rows are updated together
 FLOPS_PER_NANOSECOND = {4: 80.0, 8: 40.0}  # of one thread, roughly
-MIN_BATCH_WORK = 6_000  # nanoseconds that a batch must cost for a second thread to be worth two meetings
+MIN_BATCH_WORK = 10_000  # nanoseconds that a batch must cost for a second thread to be worth two meetings
 LONG_WORK = 50_000_000  # nanoseconds: from there on Ctrl-C must be heard within an epoch
-GRADIENT_BATCH = 512  # rows at a time where all of the data count for one gradient
+GRADIENT_BATCH = (
+    256  # rows at a time where all of the data count for one gradient: they stay in the second cache
+)
 
 _NO_STEPS = Settings(SOLVER_NONE, 0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 0)
 _EMPTY = np.zeros(0)
@@ -171,40 +174,84 @@ class _Packing(NamedTuple):
     layers: list  # of Layer, for batches of one row
     n_values: int
     n_transposed: int
-    row_values: int  # values of one sample's activations
+    row_values: int  # values of one sample's activations, without the input
 
     @classmethod
     def of(cls, spec):
         """Lay out a network."""
-        per_vector = lanes(spec.dtype)
-        strides = [-(-units // per_vector) * per_vector for units in spec.layer_units]
+        strides = [_whole_groups(units, spec.dtype.itemsize) for units in spec.layer_units]
         layers, values, transposed, activations = [], 0, 0, 0
         for i, (fan_in, fan_out) in enumerate(pairwise(spec.layer_units)):
-            error_at = activations - strides[0]
+            input_at = activations - strides[i] if i else -1
+            stride = strides[i + 1]
             layers.append(
-                Layer(
-                    fan_in,
-                    fan_out,
-                    strides[i],
-                    strides[i + 1],
-                    values,
-                    transposed,
-                    activations,
-                    activations + strides[i],
-                    error_at if i else -1,
-                    error_at + strides[i],
-                )
+                Layer(fan_in, fan_out, strides[i], stride, values, transposed, input_at, activations)
             )
-            values += (fan_in + 1) * strides[i + 1]
+            values += (fan_in + 1) * stride
             transposed += fan_out * strides[i] if i else 0
-            activations += strides[i]
-        return cls(layers, values, transposed, activations + strides[-1])
+            activations += stride
+        return cls(layers, values, transposed, activations)
 
     def for_batch(self, batch_size):
         """The layers with positions for batches of so many rows, as kernels read them."""
         table = np.array(self.layers, dtype=np.int64).reshape(-1, len(Layer._fields))
         table[:, 6:] *= batch_size
         return table.ravel()
+
+    def shares(self, n_threads, itemsize):
+        """Share out the neurons of the first hidden layer and the parameters.
+
+        Returns
+        -------
+        units : list of Unit
+            Those of the first member, then those of the second, and so on.
+        unit_starts, column_starts : list of int
+            Where each member's begin, and behind all.
+        scratch_size : int
+            Gradients of a unit of each layer.
+        """
+        has_hidden = len(self.layers) > 1
+        unit_rows = [max(1, UNIT_BYTES // (8 * layer.out_stride * itemsize)) * 8 for layer in self.layers]
+        scratch = np.cumsum(
+            [0, *(n * layer.out_stride for n, layer in zip(unit_rows, self.layers, strict=True))]
+        ).tolist()
+        units, unit_starts, column_starts = [], [0], [0]
+        for member in range(n_threads):
+            for number, layer in enumerate(self.layers):
+                rows = 0, layer.fan_in
+                shared = columns = _share(layer.fan_out, (member, n_threads), itemsize)
+                # Of the first layer a member has columns, those of its neurons; of the others rows, which for the
+                # second layer are those of its neurons again. Without a hidden layer, rows are all that can be shared.
+                if number > 0 or not has_hidden:
+                    rows, columns = _share(layer.fan_in, (member, n_threads), itemsize), (0, layer.fan_out)
+                parts = [
+                    (first, min(unit_rows[number], rows[1] - first), *columns)
+                    for first in range(*rows, unit_rows[number])
+                ]
+                for first, n_rows, begin, end in [*parts, (layer.fan_in, 1, *shared)]:
+                    is_cut = number == 0 and has_hidden
+                    stride = _whole_groups(end - begin, itemsize) if is_cut else layer.out_stride
+                    at = layer.parameters_at + first * stride + begin * (layer.fan_in + 1 if is_cut else 1)
+                    if end > begin:
+                        unit = Unit(number, first, n_rows, begin, end - begin, at, stride, scratch[number])
+                        units.append(unit)
+                if number == 0:
+                    column_starts.append(shared[1] if has_hidden else 0)
+            unit_starts.append(len(units))
+        return units, unit_starts, column_starts, scratch[-1]
+
+
+def _whole_groups(n_neurons, itemsize):
+    per_group = GROUP_BYTES // itemsize
+    return -(-n_neurons // per_group) * per_group
+
+
+def _share(n_neurons, place, itemsize):
+    """Return the first of a member's neurons and the one behind the last; `place` is (member, number of members)."""
+    per_group, (member, n_threads) = GROUP_BYTES // itemsize, place
+    n = -(-n_neurons // per_group)
+    first, last = n * member // n_threads, n * (member + 1) // n_threads
+    return min(first * per_group, n_neurons), min(last * per_group, n_neurons)
 
 
 class Network:
@@ -239,7 +286,6 @@ class Network:
         self._packing = _Packing.of(self.spec)
         self._values = aligned_zeros(self._packing.n_values, self.spec.dtype)
         self._transposed = aligned_zeros(self._packing.n_transposed, self.spec.dtype)
-        self._gradients = aligned_zeros(self._packing.n_values, self.spec.dtype)
         self._workspace_key = self._kept = None
         self.load(coefs, intercepts)
 
@@ -321,20 +367,6 @@ class Network:
         by_work = int(per_batch / (MIN_BATCH_WORK / 2))
         return max(1, min(threads_for(work, self.n_jobs), by_work))
 
-    def _cut_units(self, n_threads):
-        """Return the units of parameters, and which of them each member has: parts of about the same work."""
-        units, costs = [], []
-        for number, layer in enumerate(self._packing.layers):
-            for first in range(0, layer.fan_in, UNIT_ROWS):
-                n_rows = min(UNIT_ROWS, layer.fan_in - first)
-                units.append((number, first, n_rows))
-                costs.append(n_rows * layer.out_stride)
-            units.append((number, layer.fan_in, 1))
-            costs.append(layer.out_stride)
-        middles = np.cumsum(costs) - np.array(costs) / 2.0
-        starts = np.searchsorted(middles, np.arange(n_threads + 1) * sum(costs) / n_threads)
-        return np.array(units, dtype=np.int64).ravel(), starts.astype(np.int64)
-
     def _workspace(self, batch_size, n_threads, keeps_slopes):
         """Return a `Table` with what depends on these alone, and its addresses.
 
@@ -343,48 +375,61 @@ class Network:
         key = (batch_size, n_threads, keeps_slopes)
         if self._workspace_key != key:
             packing, dtype = self._packing, self.spec.dtype
-            units, unit_starts = self._cut_units(n_threads)
-            n_errors = (packing.row_values - packing.layers[0].in_stride) * batch_size
+            units, unit_starts, column_starts, scratch_size = packing.shares(n_threads, dtype.itemsize)
+            n_activations = packing.row_values * batch_size
             room = BLOCK_ROWS * packing.layers[-1].out_stride
+            sizes = Sizes(len(packing.layers), batch_size, room, packing.n_values, scratch_size)
             arrays = Table(*[_EMPTY] * len(Table._fields))._replace(
-                values=self._values,
+                values=self._values if n_threads == 1 else aligned_zeros(packing.n_values, dtype),
                 transposed=self._transposed,
-                gradients=self._gradients,
-                activations=aligned_zeros(packing.row_values * batch_size, dtype),
-                errors=aligned_zeros(n_errors, dtype),
-                slopes=aligned_zeros(n_errors if keeps_slopes else 0, dtype),
+                gradients=aligned_zeros(packing.n_values + n_threads * scratch_size, dtype),
+                inputs=aligned_zeros(n_threads * packing.layers[0].in_stride * batch_size, dtype),
+                activations=aligned_zeros(n_activations, dtype),
+                errors=aligned_zeros(n_activations, dtype),
+                slopes=aligned_zeros(n_activations if keeps_slopes else 0, dtype),
                 outputs=aligned_zeros(3 * n_threads * room, dtype),
                 row_losses=aligned_zeros(-(-batch_size // GROUP_ROWS) * GROUP_ROWS, np.float64),
-                unit_sums=aligned_zeros(2 * (len(units) // 3), np.float64),
+                first=aligned_zeros(packing.n_values if n_threads > 1 else 0, dtype),
+                second=aligned_zeros(packing.n_values if n_threads > 1 else 0, dtype),
+                penalties=aligned_zeros(packing.n_values, dtype),
+                squares=np.zeros(
+                    packing.layers[0].out_stride + sum(layer.fan_in + 1 for layer in packing.layers)
+                ),
                 totals=np.zeros(1),
                 layers=packing.for_batch(batch_size),
-                units=units,
-                unit_starts=unit_starts,
-                sizes=np.array(Sizes(len(packing.layers), len(units) // 3, batch_size, room), dtype=np.int64),
+                units=np.array(units, dtype=np.int64).ravel(),
+                unit_starts=np.array(unit_starts, dtype=np.int64),
+                column_starts=np.array(column_starts, dtype=np.int64),
+                sizes=np.array(sizes, dtype=np.int64),
             )
             self._workspace_key, self._kept = key, (arrays, table_of(arrays))
         return self._kept
 
-    def _parts(self, solver, has_dropout):
+    def _parts(self, solver, has_dropout, clips):
         """Return the addresses of the kernels that this network needs, compiled for its dtype."""
         spec = self.spec
         has_hidden = len(spec.layer_units) > 2
-        key = (solver, has_dropout, has_hidden, spec.dtype, spec.activation, spec.output, spec.loss)
+        key = (solver, has_dropout, clips, has_hidden, spec.dtype, spec.activation, spec.output, spec.loss)
         if key not in _parts_of_networks:
             table, like = table_of([_EMPTY]), spec.dtype.type(0)
             activate, pull_back = make_activation(spec.activation)
             at = Matrices(*[0] * len(Matrices._fields))
-            step = Step(0.0, 0.0, 0.0, 0.0, 0)
+            step, block = Step(0.0, 0.0, 0.0, 0.0, 0.0, 0), Block(*[0] * len(Block._fields))
             finish_output = OUTPUT_LOSSES[spec.output, spec.loss]
             parts = Parts(
                 multiply=address_of_kernel(gemm_at, like, at, 0, 0, 0, 0),
-                activate=address_of_kernel(activate, table, like, 0, 0, 0),
-                pull_back=address_of_kernel(pull_back, table, like, 0, 0, 0) if has_hidden else 0,
-                drop_neurons=address_of_kernel(drop_neurons, table, like, 0, 0, 0, 0) if has_dropout else 0,
+                activate=address_of_kernel(activate, table, like, 0, 0, 0, 0, 0),
+                pull_back=address_of_kernel(pull_back, table, like, 0, 0, 0, 0, 0) if has_hidden else 0,
+                drop_neurons=(
+                    address_of_kernel(drop_neurons, table, like, 0, 0, 0, 0, 0, 0) if has_dropout else 0
+                ),
                 finish_output=address_of_kernel(finish_output, table, like, 0, 0, 0, 0),
-                pass_block=address_of_kernel(pass_block, table, like, 0, 0, 0, 0, 0, 0),
+                advance=address_of_kernel(advance, table, like, 0, 0, 0, 0, 0, 0, 0),
+                enter=address_of_kernel(enter_columns, table, like, 0, 0, 0, 0, 0, 0),
+                pass_block=address_of_kernel(pass_block, table, like, 0, 0, 0, 0, 0),
                 update_units=address_of_kernel(update_units, table, like, 0, 0, 0, 0, step),
-                move=address_of_kernel(MOVES[solver], 0, 0, 0, step, table, like) if solver in MOVES else 0,
+                move=address_of_kernel(MOVES[solver], block, step, table, like) if solver in MOVES else 0,
+                square_gradients=address_of_kernel(square_gradients, table, like, 0, 0) if clips else 0,
             )
             _parts_of_networks[key] = np.array(parts, dtype=np.int64)
         return _parts_of_networks[key]
@@ -394,24 +439,55 @@ class Network:
         batch_size = int(min(batch_size, max(n_rows, 1)))
         n_threads = self.n_threads_for(n_rows, batch_size)
         arrays, table = self._workspace(batch_size, n_threads, settings.keeps_slopes)
+        kept = (self._values, state.first, state.second)
+        shared = (arrays.values, arrays.first, arrays.second) if n_threads > 1 else kept
+        if n_threads > 1:
+            self._share_out(kept, shared, arrays.column_starts)
         changing = {
-            "first": state.first,
-            "second": state.second,
+            "first": shared[1],
+            "second": shared[2],
             "X": data.X,
             "targets": data.targets,
             "sample_weight": data.sample_weight,
             "order": np.ascontiguousarray(np.arange(n_rows) if order is None else order, dtype=np.int64),
             "rates": np.array(rates, dtype=np.float64, ndmin=1),
             "settings": np.array(settings, dtype=np.float64),
-            "parts": self._parts(settings.solver, settings.dropout > 0.0),
+            "parts": self._parts(settings.solver, settings.dropout > 0.0, settings.clip_norm > 0.0),
         }
+        arrays.penalties[...] = 0.0
         table = table.copy()
         for name, array in changing.items():
             place = 2 * Table._fields.index(name)
             table[place : place + 2] = array.__array_interface__["data"][0], array.size
         may_be_long = self._work(n_rows, batch_size)[0] > LONG_WORK
         run_team(train_epoch, n_threads, table, self.spec.dtype.type(0), may_be_long=may_be_long)
-        return float(arrays.totals[0]), -(-n_rows // batch_size)
+        loss, penalties = float(arrays.totals[0]), arrays.penalties
+        if settings.solver != SOLVER_NONE:
+            if n_threads > 1:
+                penalties = np.empty_like(penalties)
+                kept, shared = (*kept, penalties), (*shared, arrays.penalties)
+                self._share_out(kept, shared, arrays.column_starts, back=True)
+            loss += float(penalties.sum(dtype=np.float64))
+        return loss, -(-n_rows // batch_size), arrays
+
+    def _share_out(self, kept, shared, column_starts, back=False):
+        """Copy packed parameters to where each member's neurons of the first hidden layer are a matrix, or back."""
+        layer = self._packing.layers[0]
+        n_rows = layer.fan_in + 1
+        ends = [_whole_groups(int(end), self.spec.dtype.itemsize) for end in column_starts]
+        n_cut = n_rows * ends[-1]
+        for ours, theirs in zip(kept, shared, strict=True):
+            if len(ours) == 0:
+                continue
+            pairs = [(ours[n_cut:], theirs[n_cut : len(ours)])]
+            for begin, end in pairwise(ends):
+                columns = ours[:n_cut].reshape(n_rows, ends[-1])[:, begin:end]
+                pairs.append((columns, theirs[n_rows * begin : n_rows * end].reshape(n_rows, end - begin)))
+            for here, there in pairs:
+                if back:
+                    here[...] = there
+                else:
+                    there[...] = here
 
     def train_epoch(self, data, order, batch_size, settings, state, learning_rate):
         """Train for one epoch.
@@ -456,7 +532,7 @@ class Network:
             keeps_slopes=int(self.spec.activation in NEED_INPUT or settings.dropout > 0.0),
         )
         try:
-            loss, n_batches = self._run_epoch(data, order, batch_size, learning_rate, told, state)
+            loss, n_batches, _ = self._run_epoch(data, order, batch_size, learning_rate, told, state)
         except BaseException:
             self.restore(before[0])
             state.first[...], state.second[...] = before[1:]
@@ -486,17 +562,19 @@ class Network:
         told = _NO_STEPS._replace(
             leak=LEAKS.get(self.spec.activation, 0.0), keeps_slopes=int(self.spec.activation in NEED_INPUT)
         )
-        loss, _ = self._run_epoch(data, None, GRADIENT_BATCH, 0.0, told, state)
+        loss, _, arrays = self._run_epoch(data, None, GRADIENT_BATCH, 0.0, told, state)
         weight = float(data.sample_weight.sum()) if data.sample_weight.size else float(data.n_samples)
+        gradients = arrays.gradients[: self._packing.n_values]
+        if len(arrays.unit_starts) > 2:
+            gradients = np.empty_like(gradients)
+            self._share_out([gradients], [arrays.gradients], arrays.column_starts, back=True)
         gradient = np.empty(len(packed))
-        parts = zip(
-            self._unpack(gradient)[0], self._unpack(gradient)[1], self._views(self._gradients), strict=True
-        )
+        parts = zip(self._unpack(gradient)[0], self._unpack(gradient)[1], self._views(gradients), strict=True)
         squares = 0.0
-        for (coef_out, intercept_out, (gradients, shifts)), (weights, _) in zip(
+        for (coef_out, intercept_out, (slopes, shifts)), (weights, _) in zip(
             parts, self._views(self._values), strict=True
         ):
-            np.divide(gradients + alpha * weights, weight, out=coef_out)
+            np.divide(slopes + alpha * weights, weight, out=coef_out)
             np.divide(shifts, weight, out=intercept_out)
             squares += float(np.vdot(weights, weights))
         return (loss + 0.5 * alpha * squares) / weight, gradient
