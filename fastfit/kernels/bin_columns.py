@@ -1,8 +1,8 @@
 """Numbers to bins: every value's place among the thresholds of its column, in rows and in columns.
 
-Bin b of a column holds what is above threshold b - 1 and not above threshold b. The thresholds of a column are padded with
-infinity to one less than a power of two, so that a search takes as many steps for every value of it, without a branch: the
-searches of neighbours overlap, and a value costs a tenth of what its search takes from end to end.
+Bin b of a column holds what is above threshold b - 1 and not above threshold b. The thresholds of a column are padded
+with infinity to one less than a power of two, so that a search takes as many steps for every value of it, without a
+branch: the searches of neighbours overlap, and a value costs a tenth of what its search takes from end to end.
 """
 
 import numpy as np

@@ -1,10 +1,10 @@
 """Predictions of boosted histogram trees: rows walk down tree by tree, or blocks of rows sweep through a tree's nodes.
 
-A sweep takes 256 rows at a time, as codes of one byte: the number of the trees' thresholds of a feature below a value. Each
-split of a tree, parents before children, then sends those rows on that stand at it, in vectors of 64 rows and without any
-jump: a split costs 0.03 ns a row, whether rows are there or not, so that a tree of 31 leaves costs a tenth of a walk of
-six steps. It needs trees of at most 256 nodes and at most 254 thresholds of a feature; a few rows, or larger
-trees, walk. Sums are made in the order of the trees, as scikit-learn makes them.
+A sweep takes 256 rows at a time, as codes of one byte: the number of the trees' thresholds of a feature below a
+value. Each split of a tree, parents before children, then sends those rows on that stand at it, in vectors of 64 rows
+and without any jump: a split costs 0.03 ns a row, whether rows are there or not, so that a tree of 31 leaves costs a
+tenth of a walk of six steps. It needs trees of at most 256 nodes and at most 254 thresholds of a feature; a few rows,
+or larger trees, walk. Sums are made in the order of the trees, as scikit-learn makes them.
 """
 
 from typing import NamedTuple

@@ -1,12 +1,12 @@
 """Histograms of gradients and hessians: sums over the samples of a node, for each bin of each feature.
 
-A sample's gradient and hessian are rounded to 32-bit integers once a tree: gradients to multiples of 2**-30 of the power of two
-above the greatest, finer than float32 in the six uppermost powers of two, hessians likewise to as many bits as
-leave room for the sum over all samples and for their number in one int64. Rounded so, sums are exact.
+A sample's gradient and hessian are rounded to 32-bit integers once a tree: gradients to multiples of 2**-30 of the
+power of two above the greatest, finer than float32 in the six uppermost powers of two, hessians likewise to as many
+bits as leave room for the sum over all samples and for their number in one int64. Rounded so, sums are exact.
 
-Rows of bins are read whole, features of a row after each other, each of which adds the pair of int64 to its slot: 0.35 to 0.5 ns.
-Below the root rows lie far apart; without asking for them ahead, each costs a miss of the cache that the 28 updates of a row do
-not hide (4.9 ns an update instead of 0.6).
+Rows of bins are read whole, features of a row after each other, each of which adds the pair of int64 to its slot:
+0.35 to 0.5 ns. Below the root rows lie far apart; without asking for them ahead, each costs a miss of the cache that
+the 28 updates of a row do not hide (4.9 ns an update instead of 0.6).
 
 A team splits the work by features if there are many (nothing to merge then), and by rows.
 """

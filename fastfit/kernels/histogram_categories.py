@@ -1,9 +1,9 @@
-"""The best split of a node by a categorical feature: categories in the order of their values, the first or last go left.
+"""The best split by a categorical feature: categories in the order of their values, the first or last go left.
 
-As scikit-learn does it (after Fisher, "On grouping for maximum homogeneity", 1958, and LightGBM): categories are sorted by
-G / (H + 10); those with too small a hessian always go right; missing values are a category, too. Splits are tried from both
-ends up to the middle, so that what goes left is at most half of the categories. Equal values come out last first, as
-the C library's merge sort leaves them with scikit-learn's comparison.
+As scikit-learn does it (after Fisher, "On grouping for maximum homogeneity", 1958, and LightGBM): categories are
+sorted by G / (H + 10); those with too small a hessian always go right; missing values are a category, too. Splits are
+tried from both ends up to the middle, so that what goes left is at most half of the categories. Equal values come out
+last first, as the C library's merge sort leaves them with scikit-learn's comparison.
 """
 
 import numpy as np

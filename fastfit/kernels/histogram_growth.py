@@ -280,7 +280,7 @@ def _find_splits(control, team, data, constraints, limits, buffers, integers, un
 
 @jit(internal=True)
 def _take_best(result_ints, result_floats, side, ints, floats):
-    """Enter the best of all members' splits into a node: of equal ones that of the first feature. Return whose it is."""
+    """Enter the best of all members' splits, of equal ones that of the first feature; return whose it is."""
     best = 0
     for member in range(1, len(result_floats)):
         if result_floats[member, side, R_GAIN] > result_floats[best, side, R_GAIN]:
@@ -363,7 +363,7 @@ def _enter_children(has_missing, monotonic, groups, limits, ints, floats, allowe
 @jit(internal=True, merge=True)
 def _split_next(control, team, data, constraints, limits, buffers):
     """Split the next of the nodes that wait, its samples too; False if told to stop."""
-    thread_idx, n_threads = team
+    thread_idx = team[0]
     state = buffers.state[thread_idx]
     ints = buffers.ints[thread_idx]
     floats = buffers.floats[thread_idx]

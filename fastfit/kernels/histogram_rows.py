@@ -1,8 +1,8 @@
 """The samples of a node: sorted out to its children, in their order, and given the value of their leaf.
 
-A table of 256 bytes says which bins go left, so that thresholds, missing values and sets of categories are one loop without a
-branch: every member of the team sorts its part of the node's samples, left ones from the front and right ones from
-the back of its part of a second array, and copies them to where they belong once all have counted.
+A table of 256 bytes says which bins go left, so that thresholds, missing values and sets of categories are one loop
+without a branch: every member of the team sorts its part of the node's samples, left ones from the front and right
+ones from the back of its part of a second array, and copies them to where they belong once all have counted.
 """
 
 import numpy as np

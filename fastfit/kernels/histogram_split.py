@@ -1,9 +1,10 @@
 """The best split of a node by one feature, from its histogram.
 
-Gains and values are those of scikit-learn's histogram boosting (Chen and Guestrin, "XGBoost", 2016, equations 5 to 7): a
-child with sums G and H has the value -G / (H + l2), within the bounds that monotonic constraints set, and lowers the
-loss by -G times that; with ``reg_alpha``, G is moved towards 0 by as much, or to 0. Where scikit-learn skips a bin (too few
-samples or too small a hessian on the left) or stops (on the right), gains here are -1: both sums only grow from bin to bin.
+Gains and values are those of scikit-learn's histogram boosting (Chen and Guestrin, "XGBoost", 2016, equations 5 to
+7): a child with sums G and H has the value -G / (H + l2), within the bounds that monotonic constraints set, and
+lowers the loss by -G times that; with ``reg_alpha``, G is moved towards 0 by as much, or to 0. Where scikit-learn
+skips a bin (too few samples or too small a hessian on the left) or stops (on the right), gains here are -1: both sums
+only grow from bin to bin.
 
 Three passes over the bins of a feature: running sums of integers, gains in vectors, and the first of the greatest.
 """

@@ -1,10 +1,10 @@
 """What the kernels that grow a tree from histograms share: the data, the limits, the buffers, and a node's fields.
 
-Gradients and hessians are 32-bit integers, multiples of a power of two (:mod:`fastfit.kernels.histogram_build`), so that
-sums are exact and no order of adding, and no number of threads, changes a tree. A slot of a histogram is two int64: the
-sum of gradients, and the sum of hessians in the low bits with the number of samples above it. Every member of
-the team keeps its own copy of the nodes and takes every decision for itself, from results that all of them read: a split costs
-three barriers, and nobody waits for a leader.
+Gradients and hessians are 32-bit integers, multiples of a power of two (:mod:`fastfit.kernels.histogram_build`), so
+that sums are exact and no order of adding, and no number of threads, changes a tree. A slot of a histogram is two
+int64: the sum of gradients, and the sum of hessians in the low bits with the number of samples above it. Every member
+of the team keeps its own copy of the nodes and takes every decision for itself, from results that all of them read: a
+split costs three barriers, and nobody waits for a leader.
 """
 
 from typing import NamedTuple

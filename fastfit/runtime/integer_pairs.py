@@ -1,9 +1,9 @@
 """Pairs of 64-bit integers, added to a histogram in one instruction, and what feeds them: packed bins, early loads.
 
-A slot of a histogram is two neighbouring int64 of 16 bytes together, and adding a pair to it is one load, one add and one
-store of 128 bits: measured 0.34 ns where the histogram is in the first-level cache (0.47 ns in the second), the price
-of adding a single integer. An addition to :mod:`fastfit.runtime.simd`, with the same rules; in plain Python a pair is a
-small NumPy array.
+A slot of a histogram is two neighbouring int64 of 16 bytes together, and adding a pair to it is one load, one add and
+one store of 128 bits: measured 0.34 ns where the histogram is in the first-level cache (0.47 ns in the second), the
+price of adding a single integer. An addition to :mod:`fastfit.runtime.simd`, with the same rules; in plain Python a
+pair is a small NumPy array.
 """
 
 import numpy as np

@@ -5,7 +5,7 @@ import numpy as np
 from fastfit.kernels.histogram_tree import T_COUNT, T_IS_LEAF, T_START, T_VALUE
 from fastfit.runtime.threads import map_threads, threads_for
 from fastfit.training.boosting_losses import LINE_SEARCH_LOSSES, LOSSES, fill_slopes, loss_value
-from fastfit.training.histogram_growth import GrowthOptions, GrownTree, TreeGrower, predictor_nodes
+from fastfit.training.histogram_growth import GrownTree, GrowthOptions, TreeGrower, predictor_nodes
 
 __all__ = ["GrownTree", "GrowthOptions", "HistogramBooster", "loss_value", "predictor_nodes"]
 
@@ -53,7 +53,7 @@ class HistogramBooster:
             raise ValueError(f"loss must be None or one of {LOSSES}, got {loss!r}.")
         if not raw_predictions.flags.f_contiguous or raw_predictions.dtype != np.float64:
             raise ValueError("raw_predictions must be float64 and F-contiguous.")
-        n_samples, n_trees = raw_predictions.shape
+        n_trees = raw_predictions.shape[1]
         if n_threads is None:
             n_threads = threads_for(_VALUE_WORK * bins.rows.size, n_jobs)
         self.loss = loss
@@ -77,8 +77,8 @@ class HistogramBooster:
         feature_rng : numpy.random.Generator or None, default=None
             Needed if ``options.max_features`` is below 1; drawn from as scikit-learn does.
         rows : ndarray of int or None, default=None
-            The samples to grow the trees on, in ascending order, without repetition. The others' predictions are updated
-            by walking down the trees.
+            The samples to grow the trees on, in ascending order, without repetition. The others' predictions are
+            updated by walking down the trees.
         columns : ndarray of bool of shape (n_features,) or None, default=None
             The features to grow the trees on.
         gradients, hessians : ndarray of shape (n_samples, n_trees), or None, default=None
