@@ -10,6 +10,7 @@ import numpy as np
 
 from fastfit.kernels.histogram_tree import begin_and_end
 from fastfit.runtime.compile import jit
+from fastfit.runtime.elements import set_element
 from fastfit.runtime.simd import element
 from fastfit.runtime.vector_math import exp, log, softplus
 
@@ -111,14 +112,14 @@ def slopes_kernel(loss):
         if len(weights) == 0:
             for i in range(start, end):
                 g, h = slopes(element(y, i), element(raw, i), quantile)
-                out[2 * i] = np.float32(g)
-                out[2 * i + 1] = np.float32(h)
+                set_element(out, 2 * i, np.float32(g))
+                set_element(out, 2 * i + 1, np.float32(h))
         else:
             for i in range(start, end):
                 g, h = slopes(element(y, i), element(raw, i), quantile)
                 weight = element(weights, i)
-                out[2 * i] = np.float32(g * weight)
-                out[2 * i + 1] = np.float32(h * weight)
+                set_element(out, 2 * i, np.float32(g * weight))
+                set_element(out, 2 * i + 1, np.float32(h * weight))
 
     return fill
 
@@ -141,7 +142,7 @@ def losses_kernel(loss):
             start = block * LOSS_BLOCK
             size = len(y) - start if len(y) - start < LOSS_BLOCK else LOSS_BLOCK
             for i in range(size):
-                block_losses[i] = value(element(y, start + i), element(raw, start + i), quantile)
+                set_element(block_losses, i, value(element(y, start + i), element(raw, start + i), quantile))
             total = 0.0
             for i in range(size):
                 weight = 1.0 if len(weights) == 0 else weights[start + i]
@@ -157,18 +158,18 @@ def _exponentials(raw, n_samples, n_classes, start, size, scratch):
     greatest = n_classes * CLASS_BLOCK
     sums = greatest + CLASS_BLOCK
     for i in range(size):
-        scratch[greatest + i] = element(raw, start + i)
-        scratch[sums + i] = 0.0
+        set_element(scratch, greatest + i, element(raw, start + i))
+        set_element(scratch, sums + i, 0.0)
     for k in range(1, n_classes):
         for i in range(size):
             value = element(raw, k * n_samples + start + i)
             before = element(scratch, greatest + i)
-            scratch[greatest + i] = value if value > before else before
+            set_element(scratch, greatest + i, value if value > before else before)
     for k in range(n_classes):
         for i in range(size):
             e = exp(element(raw, k * n_samples + start + i) - element(scratch, greatest + i))
-            scratch[k * CLASS_BLOCK + i] = e
-            scratch[sums + i] = element(scratch, sums + i) + e
+            set_element(scratch, k * CLASS_BLOCK + i, e)
+            set_element(scratch, sums + i, element(scratch, sums + i) + e)
     return greatest, sums
 
 
@@ -187,8 +188,8 @@ def _fill_multiclass(control, thread_idx, n_threads, y, raw, weights, quantile, 
                 g = p - (1.0 if element(y, start + i) == k else 0.0)
                 h = p * (1.0 - p)
                 weight = 1.0 if len(weights) == 0 else element(weights, start + i)
-                out[2 * (start + i)] = np.float32(g * weight)
-                out[2 * (start + i) + 1] = np.float32(h * weight)
+                set_element(out, 2 * (start + i), np.float32(g * weight))
+                set_element(out, 2 * (start + i) + 1, np.float32(h * weight))
         start += size
 
 

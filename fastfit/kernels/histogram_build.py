@@ -16,6 +16,7 @@ import numpy as np
 from fastfit.kernels.histogram_tree import WORDS
 from fastfit.runtime.bits import bits_float
 from fastfit.runtime.compile import jit
+from fastfit.runtime.elements import set_element
 from fastfit.runtime.integer_pairs import add_pair, ask_for_line, load_four_bytes, load_pair, nearest_int32
 from fastfit.runtime.simd import element
 
@@ -67,8 +68,8 @@ def round_to_integers(
     for i in range(start, end):
         g = nearest_int32(element(values, 2 * i) * g_scale)
         h = nearest_int32(element(values, 2 * i + 1) * h_scale)
-        integers[2 * i] = g
-        integers[2 * i + 1] = h
+        set_element(integers, 2 * i, g)
+        set_element(integers, 2 * i + 1, h)
 
 
 @jit(inline=True, internal=True)
@@ -92,7 +93,7 @@ def add_rows(
     n_features, n_slots, first, last = shape
     width = WORDS * n_slots
     for slot in range(offset + first * width, offset + last * width):
-        histogram[slot] = 0
+        set_element(histogram, slot, 0)
     n_fours = (last - first) // 4
     n_rest = last - first - 4 * n_fours
     for position in range(bounds[0], bounds[1]):
@@ -136,7 +137,8 @@ def merge_parts(
     n_parts, size = shape
     for part in range(n_parts - 1):
         for i in range(start, end):
-            histogram[offset + i] += element(parts, part * size + i)
+            total = element(histogram, offset + i) + element(parts, part * size + i)
+            set_element(histogram, offset + i, total)
 
 
 @jit(internal=True)
@@ -148,4 +150,5 @@ def subtract(
 ):
     """Take the histogram of a child from that of its parent: what is left is the other child's."""
     for i in range(size):
-        histogram[parent + i] = element(histogram, parent + i) - element(histogram, child + i)
+        rest = element(histogram, parent + i) - element(histogram, child + i)
+        set_element(histogram, parent + i, rest)

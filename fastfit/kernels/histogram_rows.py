@@ -9,6 +9,7 @@ import numpy as np
 
 from fastfit.kernels.histogram_tree import begin_and_end
 from fastfit.runtime.compile import jit
+from fastfit.runtime.elements import set_element
 from fastfit.runtime.simd import element
 
 
@@ -45,8 +46,8 @@ def sort_out(
     for position in range(start, end):
         sample = element(samples, position)
         is_left = np.int64(element(goes_left, np.int64(element(column, first + np.int64(sample)))))
-        others[low] = sample
-        others[high] = sample
+        set_element(others, low, sample)
+        set_element(others, high, sample)
         low += is_left
         high -= 1 - is_left
     return low - start
@@ -75,9 +76,9 @@ def copy_back(
     start, end = begin_and_end(n_node, thread_idx, n_threads)
     middle = n_left[thread_idx, 0]
     for i in range(middle):
-        samples[left_place + i] = element(others, node_start + start + i)
+        set_element(samples, left_place + i, element(others, node_start + start + i))
     for i in range(end - start - middle):
-        samples[right_place + i] = element(others, node_start + end - 1 - i)
+        set_element(samples, right_place + i, element(others, node_start + end - 1 - i))
 
 
 @jit(internal=True)
@@ -90,4 +91,5 @@ def add_leaf_value(
 ):
     """Add a leaf's value to the predictions of its samples."""
     for position in range(bounds[0], bounds[1]):
-        raw[first + np.int64(element(samples, position))] += value
+        place = first + np.int64(element(samples, position))
+        set_element(raw, place, element(raw, place) + value)

@@ -28,6 +28,7 @@ from fastfit.kernels.histogram_tree import (
     WORDS,
 )
 from fastfit.runtime.compile import jit
+from fastfit.runtime.elements import set_element
 from fastfit.runtime.simd import element
 
 # What scikit-learn adds to a hessian so that no division is by zero.
@@ -101,7 +102,7 @@ def fill_gains(
         slope = monotonic * (left_value - right_value)
         fewest = count if count < n_node - count else n_node - count
         is_split = (fewest >= limits.min_samples_leaf) & (smaller >= limits.min_hessian) & (slope <= 0.0)
-        gains[2 * row + b] = gain if is_split else -1.0
+        set_element(gains, 2 * row + b, gain if is_split else -1.0)
 
 
 @jit(internal=True)
@@ -173,8 +174,8 @@ def scan_feature(
         for b in range(n_candidates):
             g += element(histogram, slot)
             h += element(histogram, slot + 1)
-            scan_ints[b] = g
-            scan_ints[row + b] = h
+            set_element(scan_ints, b, g)
+            set_element(scan_ints, row + b, h)
             slot += step
         fill_gains(scan_ints, row, n_candidates, node, n_node, scales, monotonic, limits, from_right, gains)
         b = best_of(scan_ints, 2 * row, n_candidates)
