@@ -115,6 +115,10 @@ def _padded_thresholds(thresholds, is_categorical):
     padded = np.full(starts[-1] + 1, np.inf)
     for start, column in zip(starts, thresholds, strict=False):
         padded[start : start + len(column)] = column
+        # A threshold of NaN (between infinities) comes last, and scikit-learn takes nothing to be at or below it: what
+        # is above the one before is above it, too.
+        if len(column) and np.isnan(column[-1]):
+            padded[start + len(column) - 1] = column[-2] if len(column) > 1 else -np.inf
     table = np.stack([starts[:-1], n_steps, is_categorical]).astype(np.int64)
     return padded, table
 

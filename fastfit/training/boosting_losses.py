@@ -16,6 +16,8 @@ LOSSES = (
     "quantile",
 )
 LINE_SEARCH_LOSSES = ("absolute_error", "quantile")
+# All hessians are 1 unless samples have weights.
+UNIT_HESSIAN_LOSSES = ("squared_error", "absolute_error", "quantile")
 
 # Nanoseconds that a prediction of a sample takes.
 _SAMPLE_WORK = 4.0

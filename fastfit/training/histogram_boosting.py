@@ -2,9 +2,15 @@
 
 import numpy as np
 
-from fastfit.kernels.histogram_tree import T_COUNT, T_IS_LEAF, T_START, T_VALUE
+from fastfit.kernels.histogram_tree import T_IS_LEAF, T_NODE, T_VALUE
 from fastfit.runtime.threads import map_threads, threads_for
-from fastfit.training.boosting_losses import LINE_SEARCH_LOSSES, LOSSES, fill_slopes, loss_value
+from fastfit.training.boosting_losses import (
+    LINE_SEARCH_LOSSES,
+    LOSSES,
+    UNIT_HESSIAN_LOSSES,
+    fill_slopes,
+    loss_value,
+)
 from fastfit.training.histogram_growth import GrownTree, GrowthOptions, TreeGrower, predictor_nodes
 
 __all__ = ["GrownTree", "GrowthOptions", "HistogramBooster", "loss_value", "predictor_nodes"]
@@ -67,7 +73,14 @@ class HistogramBooster:
         self._raw = raw_predictions.T.reshape(-1)
         self._searches = loss in LINE_SEARCH_LOSSES
         self._options = options
-        self._grower = TreeGrower(bins, options, n_trees, n_threads, updates_raw=not self._searches)
+        self._grower = TreeGrower(
+            bins,
+            options,
+            n_trees,
+            n_threads,
+            updates_raw=not self._searches,
+            unit_hessians=sample_weight is None and loss in UNIT_HESSIAN_LOSSES,
+        )
 
     def boost_round(self, *, feature_rng=None, rows=None, columns=None, gradients=None, hessians=None):
         """Grow the trees of one round and add their values to the predictions.
@@ -124,13 +137,13 @@ class HistogramBooster:
         The loss has no second derivative, so that a Newton step says nothing; this is what minimises it in a leaf.
         """
         samples = self._grower.buffers.samples
+        segments = self._grower.buffers.segments
         leaves = np.flatnonzero(tree.ints[:, T_IS_LEAF])
-        starts = tree.ints[leaves, T_START]
-        ends = starts + tree.ints[leaves, T_COUNT]
+        nodes = tree.ints[leaves, T_NODE]
         raw = self._raw
 
         def search(leaf):
-            own = samples[starts[leaf] : ends[leaf]]
+            own = np.concatenate([samples[start:end] for start, end in segments[:, nodes[leaf]]])
             weights = None if self.sample_weight is None else self.sample_weight[own]
             step = _quantile(self.y[own] - raw[own], weights, self.loss, self.quantile)
             value = self._options.learning_rate * step
