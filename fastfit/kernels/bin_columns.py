@@ -8,9 +8,15 @@ branch: the searches of neighbours overlap, and a value costs a tenth of what it
 import numpy as np
 
 from fastfit.kernels.histogram_tree import begin_and_end
+from fastfit.kernels.node_sort import sort_keys
 from fastfit.runtime.compile import jit
+from fastfit.runtime.elements import set_element
 from fastfit.runtime.simd import element
 from fastfit.runtime.team import stop_requested, take_next
+
+# The key of NaN, above that of infinity, and the sign's bit.
+_NAN_BITS = np.int64(0x7FF8000000000000)
+_SIGN = np.int64(-(2**63))
 
 # Rows that are binned at a time, all columns, so that the values of a row are read from memory once.
 BLOCK_ROWS = 128
@@ -105,6 +111,42 @@ def gather_columns(
         place = rows[i] * row_step + first * column_step
         for column in range(len(out)):
             out[column, i] = element(values, place + column * column_step)
+
+
+@jit(internal=True)
+def _make_keys(
+    values,  # (n,) float64
+    keys,  # the same memory as int64, out: as unsigned integers in the order of the values, NaN last
+):
+    """Turn float64 into integers of their order; both zeros become one."""
+    for i in range(len(values)):
+        value = element(values, i)
+        bits = element(keys, i) if value != 0.0 else np.int64(0)
+        bits = bits if value == value else _NAN_BITS
+        set_element(keys, i, bits ^ ((bits >> 63) | _SIGN))
+
+
+@jit
+def sort_columns(
+    control,
+    thread_idx,
+    n_threads,
+    values,  # (n_columns, n) float64, in and out
+    bits,  # the same memory as int64
+    keys,  # the same memory as uint64
+    buffers,  # (n_threads, n + BUFFER_SPARE) uint64
+    scratch,  # (n_threads, SCRATCH_SIZE) uint64
+):
+    """Sort each of the columns by whoever is free, NaN to the end."""
+    column = take_next(control, 0)
+    while column < len(values) and not stop_requested(control):
+        _make_keys(values[column], bits[column])
+        sort_keys(keys[column], buffers[thread_idx], scratch[thread_idx], values.shape[1], 0)
+        own = bits[column]
+        for i in range(len(own)):
+            key = element(own, i)
+            set_element(own, i, key ^ (~(key >> 63) | _SIGN))
+        column = take_next(control, 0)
 
 
 @jit
