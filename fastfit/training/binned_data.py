@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastfit.kernels.bin_columns import BLOCK_ROWS, bin_columns
+from fastfit.kernels.bin_columns import BLOCK_ROWS, BLOCK_THRESHOLDS, bin_columns
 from fastfit.kernels.histogram_tree import BinnedColumns, slots_per_feature
 from fastfit.runtime.compile import as_readonly
 from fastfit.runtime.threads import run_team, threads_for
@@ -107,19 +107,22 @@ def bin_data(X, thresholds, is_categorical, missing_bin, *, for_growth=True, n_j
 
 
 def _padded_thresholds(thresholds, is_categorical):
-    """Return all thresholds in one array, each column's padded to 2**k - 1, and the table of the columns."""
+    """Return the blocks of thresholds of all columns in one array, and the table of the columns."""
     sizes = np.array([len(t) for t in thresholds])
-    n_steps = np.array([int(size).bit_length() for size in sizes])
-    capacities = (1 << n_steps) - 1
-    starts = np.concatenate([[0], np.cumsum(capacities)])
-    padded = np.full(starts[-1] + 1, np.inf)
+    # No value is above all blocks: behind the last threshold there is infinity, of 256 thresholds as of 255.
+    n_blocks = sizes // BLOCK_THRESHOLDS + 1
+    starts = np.concatenate([[0], np.cumsum((n_blocks + 1) * BLOCK_THRESHOLDS)])
+    padded = np.full(starts[-1], np.inf)
     for start, column in zip(starts, thresholds, strict=False):
-        padded[start : start + len(column)] = column
+        first = start + BLOCK_THRESHOLDS
+        padded[first : first + len(column)] = column
         # A threshold of NaN (between infinities) comes last, and scikit-learn takes nothing to be at or below it: what
         # is above the one before is above it, too.
         if len(column) and np.isnan(column[-1]):
-            padded[start + len(column) - 1] = column[-2] if len(column) > 1 else -np.inf
-    table = np.stack([starts[:-1], n_steps, is_categorical]).astype(np.int64)
+            padded[first + len(column) - 1] = column[-2] if len(column) > 1 else -np.inf
+        last_ones = padded[first + BLOCK_THRESHOLDS - 1 : first + len(column) : BLOCK_THRESHOLDS]
+        padded[start : start + len(last_ones)] = last_ones
+    table = np.stack([starts[:-1], is_categorical]).astype(np.int64)
     return padded, table
 
 
