@@ -53,10 +53,8 @@ class TreesToSweep(NamedTuple):
     starts: np.ndarray  # (n_trees + 1,) int64
     left_sets: np.ndarray  # (n_sets, 8) uint32
     known_sets: np.ndarray  # (n_features or 1, 8) uint32
-    thresholds: np.ndarray  # float64: padded thresholds of the features in turn
-    columns: (
-        np.ndarray
-    )  # (3, n_used) int64: of each used feature its number, where its thresholds begin, their 2**k - 1's k
+    thresholds: np.ndarray  # float64: blocks of thresholds of the features in turn
+    columns: np.ndarray  # (2, n_used) int64: of each used feature its number, and where its thresholds begin
     is_categorical: np.ndarray  # (n_used,) uint8
 
 
@@ -223,7 +221,6 @@ def sweep_raw(
             else:
                 at_thresholds = trees.columns[1, used]
                 missing = (MISSING_CODE, 0)
-                n_steps = trees.columns[2, used]
                 bin_values(
                     data,
                     start,
@@ -231,7 +228,6 @@ def sweep_raw(
                     n_block,
                     trees.thresholds,
                     at_thresholds,
-                    n_steps,
                     missing,
                     own,
                     place,

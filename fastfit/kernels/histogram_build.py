@@ -159,12 +159,13 @@ def _add_word(rows, place, histogram, slot, word):
 @jit(inline=True, internal=True)
 def _add_pairs(rows, features, samples, bounds, words, unit, histogram, offset, width):
     """Add samples to histograms of two words a slot, ``width`` words a feature."""
-    n_features, first, last = features
+    n_features, first, last, is_sparse = features
     n_eights = (last - first) // 8
     n_rest = last - first - 8 * n_eights
     for position in range(bounds[0], bounds[1]):
-        ahead = np.int64(element(samples, position + ROWS_AHEAD))
-        _ask_for_row(rows, words, ahead, n_features, first, last)
+        if is_sparse:
+            ahead = np.int64(element(samples, position + ROWS_AHEAD))
+            _ask_for_row(rows, words, ahead, n_features, first, last)
         sample = np.int64(element(samples, position))
         pair = load_pair(words, sample, unit)
         place = sample * n_features + first
@@ -189,12 +190,13 @@ def _add_pairs(rows, features, samples, bounds, words, unit, histogram, offset, 
 @jit(inline=True, internal=True)
 def _add_words(rows, features, samples, bounds, words, histogram, offset, width):
     """Add samples to histograms of one word a slot, ``width`` words a feature."""
-    n_features, first, last = features
+    n_features, first, last, is_sparse = features
     n_eights = (last - first) // 8
     n_rest = last - first - 8 * n_eights
     for position in range(bounds[0], bounds[1]):
-        ahead = np.int64(element(samples, position + ROWS_AHEAD))
-        _ask_for_row(rows, words, ahead, n_features, first, last)
+        if is_sparse:
+            ahead = np.int64(element(samples, position + ROWS_AHEAD))
+            _ask_for_row(rows, words, ahead, n_features, first, last)
         sample = np.int64(element(samples, position))
         word = element(words, sample)
         place = sample * n_features + first
@@ -219,7 +221,7 @@ def _add_words(rows, features, samples, bounds, words, histogram, offset, width)
 @jit(internal=True)
 def add_rows(
     rows,  # (n_samples * n_features + padding,) uint8: a row's bins are neighbours
-    features,  # (n_features, first and last of those to add)
+    features,  # (n_features, first and last of those to add, whether rows lie apart)
     slots,  # (slots of a feature, words of a slot)
     samples,  # (n_samples + padding,) uint32
     bounds,  # (start, end) of the samples to add

@@ -81,6 +81,8 @@ from fastfit.runtime.team import barrier, stop_requested
 
 # Samples of a node from which a team shares them if features are few: histograms that are merged cost time, too.
 SAMPLES_TO_SHARE = 4096
+# Rows of a node lie apart if it has less than one of so many: then they are asked for ahead.
+SPARSE = 2
 
 
 @jit(internal=True)
@@ -192,7 +194,7 @@ def _build(control, team, data, limits, buffers, words, node):
     target = buffers.pool if part == 0 else buffers.parts
     place = ints[SLOT] * size if part == 0 else (part - 1) * size
     clear(target, place + first * width, place + last * width)
-    features = (data.n_features, first, last)
+    features = (data.n_features, first, last, SPARSE * ints[COUNT] < data.n_samples)
     slots = (data.n_slots, limits.n_words)
     unit = np.int64(1) << limits.count_shift
     for member in range(part * n_feature_parts, (part + 1) * n_feature_parts):
@@ -413,7 +415,8 @@ def _split_next(thread_idx, data, constraints, limits, buffers):
         may_split = not is_last and ints[left + side, COUNT] >= 2 * limits.min_samples_leaf
         state[MAY_SPLIT + side] = may_split
         if may_split and thread_idx == 0:
-            _draw_features(data, constraints, limits, allowed[left + side], buffers.tries[side])
+            groups = allowed[left + side if len(constraints.groups) > 0 else 0]
+            _draw_features(data, constraints, limits, groups, buffers.tries[side])
     _sort_samples(thread_idx, data, buffers, ints[node], node)
 
 

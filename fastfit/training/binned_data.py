@@ -73,7 +73,7 @@ def bin_data(X, thresholds, is_categorical, missing_bin, *, for_growth=True, n_j
     if n_threads is None:
         n_threads = threads_for(_VALUE_WORK * X.size, n_jobs)
     values, row_step, column_step = as_vector(X)
-    padded, table = _padded_thresholds(thresholds, is_categorical)
+    blocks, starts = threshold_blocks(thresholds)
     flat_rows = np.empty(X.size + _PADDING, np.uint8)
     flat_rows[X.size :] = 0
     columns = np.empty(X.size if for_growth else n_threads * n_features * BLOCK_ROWS, np.uint8)
@@ -83,8 +83,8 @@ def bin_data(X, thresholds, is_categorical, missing_bin, *, for_growth=True, n_j
         n_threads,
         values,
         (n_samples, n_features, row_step, column_step),
-        padded,
-        table,
+        blocks,
+        np.stack([starts, is_categorical]).astype(np.int64),
         int(missing_bin),
         columns,
         bool(for_growth),
@@ -106,24 +106,34 @@ def bin_data(X, thresholds, is_categorical, missing_bin, *, for_growth=True, n_j
     return data._replace(kernel_data=_kernel_data(data, flat_rows, columns)) if for_growth else data
 
 
-def _padded_thresholds(thresholds, is_categorical):
-    """Return the blocks of thresholds of all columns in one array, and the table of the columns."""
-    sizes = np.array([len(t) for t in thresholds])
+def threshold_blocks(thresholds):
+    """Return thresholds as :func:`fastfit.kernels.bin_columns.bin_values` takes them.
+
+    Parameters
+    ----------
+    thresholds : list of ndarray of float64
+        Of each column, in ascending order.
+
+    Returns
+    -------
+    blocks : ndarray of float64
+    starts : ndarray of int64
+        Where each column's blocks begin.
+    """
     # No value is above all blocks: behind the last threshold there is infinity, of 256 thresholds as of 255.
-    n_blocks = sizes // BLOCK_THRESHOLDS + 1
+    n_blocks = np.array([len(t) for t in thresholds], np.int64) // BLOCK_THRESHOLDS + 1
     starts = np.concatenate([[0], np.cumsum((n_blocks + 1) * BLOCK_THRESHOLDS)])
-    padded = np.full(starts[-1], np.inf)
+    blocks = np.full(starts[-1], np.inf)
     for start, column in zip(starts, thresholds, strict=False):
         first = start + BLOCK_THRESHOLDS
-        padded[first : first + len(column)] = column
+        blocks[first : first + len(column)] = column
         # A threshold of NaN (between infinities) comes last, and scikit-learn takes nothing to be at or below it: what
         # is above the one before is above it, too.
         if len(column) and np.isnan(column[-1]):
-            padded[first + len(column) - 1] = column[-2] if len(column) > 1 else -np.inf
-        last_ones = padded[first + BLOCK_THRESHOLDS - 1 : first + len(column) : BLOCK_THRESHOLDS]
-        padded[start : start + len(last_ones)] = last_ones
-    table = np.stack([starts[:-1], is_categorical]).astype(np.int64)
-    return padded, table
+            blocks[first + len(column) - 1] = column[-2] if len(column) > 1 else -np.inf
+        last_ones = blocks[first + BLOCK_THRESHOLDS - 1 : first + len(column) : BLOCK_THRESHOLDS]
+        blocks[start : start + len(last_ones)] = last_ones
+    return blocks, starts[:-1]
 
 
 def _kernel_data(data, flat_rows, columns):

@@ -70,6 +70,8 @@ class HistogramBooster:
         self.raw_predictions = raw_predictions
         self.quantile = quantile
         self.n_threads = n_threads
+        # The mean loss before each round; empty if the caller hands in gradients.
+        self.loss_curve = []
         self._raw = raw_predictions.T.reshape(-1)
         self._searches = loss in LINE_SEARCH_LOSSES
         self._options = options
@@ -103,9 +105,10 @@ class HistogramBooster:
         """
         values = self._grower.values
         if gradients is None:
-            fill_slopes(
+            loss = fill_slopes(
                 self.loss, self.y, self._raw, self.sample_weight, self.quantile, values, self.n_threads
             )
+            self.loss_curve.append(self.loss_value() if loss is None else loss)
         else:
             values[:, ::2] = np.asarray(gradients).reshape(len(self.y), -1).T
             values[:, 1::2] = np.asarray(hessians).reshape(-1, len(values)).T
