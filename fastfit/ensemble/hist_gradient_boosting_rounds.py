@@ -101,15 +101,17 @@ class Rounds:
             self._add_to_validation(trees)
 
     def _grow(self):
-        self.losses.append(self.training_loss())
         rows = columns = gradients = hessians = None
         if self.sampling is not None:
             rows, columns = self.sampling.draw(*self.training.bins.rows.shape)
         if self.loss is None:
+            self.losses.append(self.training_loss())
             gradients, hessians = self._gradients()
-        return self.booster.boost_round(
+        trees = self.booster.boost_round(
             feature_rng=self.feature_rng, rows=rows, columns=columns, gradients=gradients, hessians=hessians
         )
+        self.losses += self.booster.loss_curve[len(self.losses) :]
+        return trees
 
     def training_loss(self):
         """Return the mean loss of the training data."""

@@ -1,19 +1,43 @@
 """Numbers to bins: every value's place among the thresholds of its column, in rows and in columns.
 
-Bin b of a column holds what is above threshold b - 1 and not above threshold b. The thresholds of a column are padded with
-infinity to one less than a power of two, so that a search takes as many steps for every value of it, without a branch: the
-searches of neighbours overlap, and a value costs a tenth of what its search takes from end to end.
+Bin b of a column holds what is above threshold b - 1 and not above threshold b. Thresholds lie in blocks of 16, the
+last one padded with infinity, behind a block of the last ones of each. A value is compared with a whole block at
+once, with the first one to find its own and with that to find its place: 4 loads of vectors of 512 bits and no
+branch, a fifth of the time of a search in 8 steps.
 """
 
 import numpy as np
 
 from fastfit.kernels.histogram_tree import begin_and_end
+from fastfit.kernels.node_sort import sort_keys
 from fastfit.runtime.compile import jit
-from fastfit.runtime.simd import element
+from fastfit.runtime.cpu import lanes
+from fastfit.runtime.elements import set_element
+from fastfit.runtime.simd import broadcast, element, load
+from fastfit.runtime.simd_integers import count_lanes
 from fastfit.runtime.team import stop_requested, take_next
+
+# The key of NaN, above that of infinity, and the sign's bit.
+_NAN_BITS = np.int64(0x7FF8000000000000)
+_SIGN = np.int64(-(2**63))
+
+# Thresholds of a block, and the vectors of one.
+BLOCK_THRESHOLDS = 16
+_LANES = lanes("float64")
+_VECTORS = BLOCK_THRESHOLDS // _LANES
 
 # Rows that are binned at a time, all columns, so that the values of a row are read from memory once.
 BLOCK_ROWS = 128
+
+
+@jit(inline=True, internal=True)
+def _count_below(thresholds, start, value):
+    """Return how many thresholds of a block are below a value."""
+    n_below = np.int64(0)
+    values = broadcast(value)
+    for vector in range(_VECTORS):
+        n_below += count_lanes(load(thresholds, start + vector * _LANES) < values)
+    return n_below
 
 
 @jit(internal=True)
@@ -22,9 +46,8 @@ def bin_values(
     first,
     step,
     n_rows,
-    thresholds,  # float64: padded thresholds of all columns
+    thresholds,  # float64: blocks of thresholds of all columns
     start,  # of this column's
-    n_steps,  # there are 2**n_steps - 1
     missing,  # (bin of missing values, 1 if values below 0 are missing)
     bins,  # uint8: the column's bins from place on, out
     place,
@@ -34,14 +57,11 @@ def bin_values(
     n_missing = 0
     for i in range(n_rows):
         value = element(values, first + i * step)
-        position = 0
-        for step_bits in range(n_steps - 1, -1, -1):
-            # A shift, not a choice: LLVM makes a branch of that, which is wrong every second time.
-            is_above = value > element(thresholds, start + position + (1 << step_bits) - 1)
-            position += np.int64(is_above) << step_bits
+        above = BLOCK_THRESHOLDS * _count_below(thresholds, start, value)
+        position = above + _count_below(thresholds, start + BLOCK_THRESHOLDS + above, value)
         is_missing = (value != value) | ((from_zero != 0) & (value < 0.0))
         n_missing += is_missing
-        bins[place + i] = np.uint8(missing_bin if is_missing else position)
+        set_element(bins, place + i, missing_bin if is_missing else position)
     return n_missing
 
 
@@ -52,8 +72,8 @@ def bin_columns(
     n_threads,
     values,  # float64, flat: the data
     steps,  # (n_rows, n_columns, from row to row, from column to column)
-    thresholds,  # float64: padded thresholds of all columns in turn
-    table,  # (3, n_columns) int64: where a column's 2**k - 1 thresholds begin, k, 1 if categorical
+    thresholds,  # float64: blocks of thresholds of all columns in turn
+    table,  # (2, n_columns) int64: where a column's thresholds begin, 1 if categorical
     missing_bin,
     columns,  # (n_columns * n_rows) uint8, out; or a block of BLOCK_ROWS rows for each member
     keeps_columns,
@@ -72,18 +92,17 @@ def bin_columns(
                 column * n_rows + first if keeps_columns else (thread_idx * n_columns + column) * BLOCK_ROWS
             )
             start = first * row_step + column * column_step
-            missing = (missing_bin, table[2, column])
+            missing = (missing_bin, table[1, column])
             at = table[0, column]
-            n_steps = table[1, column]
             n_missing[thread_idx, column] += bin_values(
-                values, start, row_step, n_block, thresholds, at, n_steps, missing, columns, place
+                values, start, row_step, n_block, thresholds, at, missing, columns, place
             )
         for column in range(n_columns):
             place = (
                 column * n_rows + first if keeps_columns else (thread_idx * n_columns + column) * BLOCK_ROWS
             )
             for i in range(n_block):
-                rows[(first + i) * n_columns + column] = element(columns, place + i)
+                set_element(rows, (first + i) * n_columns + column, element(columns, place + i))
         block = take_next(control, 0)
 
 
@@ -105,6 +124,42 @@ def gather_columns(
         place = rows[i] * row_step + first * column_step
         for column in range(len(out)):
             out[column, i] = element(values, place + column * column_step)
+
+
+@jit(internal=True)
+def _make_keys(
+    values,  # (n,) float64
+    keys,  # the same memory as int64, out: as unsigned integers in the order of the values, NaN last
+):
+    """Turn float64 into integers of their order; both zeros become one."""
+    for i in range(len(values)):
+        value = element(values, i)
+        bits = element(keys, i) if value != 0.0 else np.int64(0)
+        bits = bits if value == value else _NAN_BITS
+        set_element(keys, i, bits ^ ((bits >> 63) | _SIGN))
+
+
+@jit
+def sort_columns(
+    control,
+    thread_idx,
+    n_threads,
+    values,  # (n_columns, n) float64, in and out
+    bits,  # the same memory as int64
+    keys,  # the same memory as uint64
+    buffers,  # (n_threads, n + BUFFER_SPARE) uint64
+    scratch,  # (n_threads, SCRATCH_SIZE) uint64
+):
+    """Sort each of the columns by whoever is free, NaN to the end."""
+    column = take_next(control, 0)
+    while column < len(values) and not stop_requested(control):
+        _make_keys(values[column], bits[column])
+        sort_keys(keys[column], buffers[thread_idx], scratch[thread_idx], values.shape[1], 0)
+        own = bits[column]
+        for i in range(len(own)):
+            key = element(own, i)
+            set_element(own, i, key ^ (~(key >> 63) | _SIGN))
+        column = take_next(control, 0)
 
 
 @jit

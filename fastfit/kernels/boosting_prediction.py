@@ -1,10 +1,10 @@
 """Predictions of boosted histogram trees: rows walk down tree by tree, or blocks of rows sweep through a tree's nodes.
 
-A sweep takes 256 rows at a time, as codes of one byte: the number of the trees' thresholds of a feature below a value. Each
-split of a tree, parents before children, then sends those rows on that stand at it, in vectors of 64 rows and without any
-jump: a split costs 0.03 ns a row, whether rows are there or not, so that a tree of 31 leaves costs a tenth of a walk of
-six steps. It needs trees of at most 256 nodes and at most 254 thresholds of a feature; a few rows, or larger
-trees, walk. Sums are made in the order of the trees, as scikit-learn makes them.
+A sweep takes 256 rows at a time, as codes of one byte: the number of the trees' thresholds of a feature below a
+value. Each split of a tree, parents before children, then sends those rows on that stand at it, in vectors of 64 rows
+and without any jump: a split costs 0.03 ns a row, whether rows are there or not, so that a tree of 31 leaves costs a
+tenth of a walk of six steps. It needs trees of at most 256 nodes and at most 254 thresholds of a feature; a few rows,
+or larger trees, walk. Sums are made in the order of the trees, as scikit-learn makes them.
 """
 
 from typing import NamedTuple
@@ -53,10 +53,8 @@ class TreesToSweep(NamedTuple):
     starts: np.ndarray  # (n_trees + 1,) int64
     left_sets: np.ndarray  # (n_sets, 8) uint32
     known_sets: np.ndarray  # (n_features or 1, 8) uint32
-    thresholds: np.ndarray  # float64: padded thresholds of the features in turn
-    columns: (
-        np.ndarray
-    )  # (3, n_used) int64: of each used feature its number, where its thresholds begin, their 2**k - 1's k
+    thresholds: np.ndarray  # float64: blocks of thresholds of the features in turn
+    columns: np.ndarray  # (2, n_used) int64: of each used feature its number, and where its thresholds begin
     is_categorical: np.ndarray  # (n_used,) uint8
 
 
@@ -223,7 +221,6 @@ def sweep_raw(
             else:
                 at_thresholds = trees.columns[1, used]
                 missing = (MISSING_CODE, 0)
-                n_steps = trees.columns[2, used]
                 bin_values(
                     data,
                     start,
@@ -231,7 +228,6 @@ def sweep_raw(
                     n_block,
                     trees.thresholds,
                     at_thresholds,
-                    n_steps,
                     missing,
                     own,
                     place,

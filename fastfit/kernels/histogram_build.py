@@ -1,51 +1,94 @@
 """Histograms of gradients and hessians: sums over the samples of a node, for each bin of each feature.
 
-A sample's gradient and hessian are rounded to 32-bit integers once a tree: gradients to multiples of 2**-30 of the power of two
-above the greatest, finer than float32 in the six uppermost powers of two, hessians likewise to as many bits as
-leave room for the sum over all samples and for their number in one int64. Rounded so, sums are exact.
+A sample's gradient and hessian are rounded to integers once a tree, so that sums are exact. A slot of a histogram has
+two words of 64 bits: the sum of gradients, multiples of 2**-30 of the power of two above the greatest (finer than
+float32 in the six uppermost powers of two), and the sum of hessians, to as many bits as leave room for the number of
+samples above it. Where all hessians are 1 the number is their sum, and a slot is one word: the number in the low
+bits, the sum of gradients above it, in units that let the magnitudes of all gradients together fill what is left (24
+bits for a mean gradient of 400 000). That is 0.36 ns an update, against 0.55 ns for two words.
 
-Rows of bins are read whole, features of a row after each other, each of which adds the pair of int64 to its slot: 0.35 to 0.5 ns.
-Below the root rows lie far apart; without asking for them ahead, each costs a miss of the cache that the 28 updates of a row do
-not hide (4.9 ns an update instead of 0.6).
+Rows of bins are read whole, features of a row after each other. Below the root rows lie far apart; without asking for
+them ahead, each costs a miss of the cache that the 28 updates of a row do not hide (4.9 ns an update instead of 0.6).
 
-A team splits the work by features if there are many (nothing to merge then), and by rows.
+A team splits the work by features if there are many or samples are few (nothing to merge then), or else by rows.
 """
 
 import numpy as np
 
-from fastfit.kernels.histogram_tree import WORDS
 from fastfit.runtime.bits import bits_float
-from fastfit.runtime.compile import jit
-from fastfit.runtime.integer_pairs import add_pair, ask_for_line, load_four_bytes, load_pair, nearest_int32
+from fastfit.runtime.compile import REASSOCIATE, jit
+from fastfit.runtime.elements import set_element
+from fastfit.runtime.integer_pairs import add_pair, ask_for_line, load_pair, nearest_int32
 from fastfit.runtime.simd import element
 
 # Rows asked for ahead; the buffer of samples is as much longer.
 ROWS_AHEAD = 16
+# Slots of a feature where there are 256 bins: known when kernels are compiled, it saves an addition an update.
+COMMON_SLOTS = 260
+# Samples whose gradients are added up one after the other, and then block by block: as any team adds them.
+SUM_BLOCK = 4096
 _LARGEST_EXPONENT = 100  # of a scale, so that it is a float32 whatever the gradients are
+_ROUNDING = 6755399441055744.0  # 1.5 * 2**52: adding it leaves no digits behind the point
+
+
+@jit(inline=True, internal=True)
+def _bounded(exponent):
+    """Return the exponent within what a float32 has."""
+    exponent = exponent if exponent < _LARGEST_EXPONENT else _LARGEST_EXPONENT
+    return exponent if exponent > -_LARGEST_EXPONENT else -_LARGEST_EXPONENT
 
 
 @jit(internal=True)
 def power_for(greatest, n_bits):
     """Return the exponent of the power of two that takes a number below 2**n_bits, given the bits of a float32."""
-    exponent = n_bits - ((greatest >> 23) & 0xFF) + 126
-    if exponent > _LARGEST_EXPONENT:
-        return _LARGEST_EXPONENT
-    return exponent if exponent > -_LARGEST_EXPONENT else -_LARGEST_EXPONENT
+    return _bounded(n_bits - ((greatest >> 23) & 0xFF) + 126)
+
+
+@jit(internal=True)
+def power_for_sum(total, n_bits):
+    """Return the exponent of the power of two that takes a sum below 2**n_bits, and 0 below it, too."""
+    exponent = n_bits
+    while exponent < _LARGEST_EXPONENT and total < 0.5:
+        total *= 2.0
+        exponent += 1
+    while exponent > -_LARGEST_EXPONENT and total >= 1.0:
+        total *= 0.5
+        exponent -= 1
+    return exponent
+
+
+@jit(internal=True, fastmath=REASSOCIATE)
+def add_magnitudes(
+    values,  # (2 * n,) float32: gradients and hessians in turn
+    first,  # bounds of the blocks to add up
+    last,
+    sums,  # (n_blocks,) float64, out
+):
+    """Add up the magnitudes of gradients, block by block."""
+    n_samples = len(values) // 2
+    for block in range(first, last):
+        start = block * SUM_BLOCK
+        end = start + SUM_BLOCK if start + SUM_BLOCK < n_samples else n_samples
+        total = 0.0
+        for i in range(start, end):
+            total += abs(np.float64(element(values, 2 * i)))
+        sums[block] = total
 
 
 @jit(internal=True)
 def find_greatest(
-    bits,  # (2 * n,) int32: the bits of float32, gradients and hessians in turn
+    words,  # (n,) int64: the bits of a float32 gradient below those of a float32 hessian
     start,
     end,
     greatest_out,  # (2,) int64: the bits of the greatest magnitudes
 ):
     """Find the greatest gradient and hessian of some samples: bits of positive floats are in the floats' order."""
-    greatest_g = np.int32(0)
-    greatest_h = np.int32(0)
+    greatest_g = np.int64(0)
+    greatest_h = np.int64(0)
     for i in range(start, end):
-        g = element(bits, 2 * i) & np.int32(0x7FFFFFFF)
-        h = element(bits, 2 * i + 1) & np.int32(0x7FFFFFFF)
+        word = element(words, i)
+        g = word & 0x7FFFFFFF
+        h = (word >> 32) & 0x7FFFFFFF
         greatest_g = g if g > greatest_g else greatest_g
         greatest_h = h if h > greatest_h else greatest_h
     greatest_out[0] = greatest_g
@@ -53,9 +96,9 @@ def find_greatest(
 
 
 @jit(internal=True)
-def round_to_integers(
+def round_to_pairs(
     values,  # (2 * n,) float32: gradients and hessians in turn
-    integers,  # the same memory as int32
+    words,  # the same memory as int64, out: gradients in the low half, hessians in the high one
     start,
     end,
     g_power,
@@ -67,8 +110,23 @@ def round_to_integers(
     for i in range(start, end):
         g = nearest_int32(element(values, 2 * i) * g_scale)
         h = nearest_int32(element(values, 2 * i + 1) * h_scale)
-        integers[2 * i] = g
-        integers[2 * i + 1] = h
+        set_element(words, i, (np.int64(h) << 32) | (np.int64(g) & 0xFFFFFFFF))
+
+
+@jit(internal=True)
+def round_to_words(
+    values,  # (2 * n,) float32: gradients and hessians in turn
+    words,  # the same memory as int64, out: a count of 1 in the low bits, the gradient above them
+    start,
+    end,
+    g_power,
+    count_bits,
+):
+    """Multiply gradients by a power of two and round them to integers, in place."""
+    g_scale = 1.0 / unit_of(g_power)
+    for i in range(start, end):
+        rounded = (np.float64(element(values, 2 * i)) * g_scale + _ROUNDING) - _ROUNDING
+        set_element(words, i, (np.int64(rounded) << count_bits) + 1)
 
 
 @jit(inline=True, internal=True)
@@ -77,50 +135,119 @@ def unit_of(power):
     return 1.0 / np.float64(bits_float(np.uint32((power + 127) << 23)))
 
 
+@jit(inline=True, internal=True)
+def _ask_for_row(rows, words, sample, n_features, first, last):
+    """Ask for what a sample adds, ahead of its turn."""
+    ask_for_line(rows, sample * n_features + first)
+    ask_for_line(rows, sample * n_features + last - 1)
+    ask_for_line(words, sample)
+
+
+@jit(inline=True, internal=True)
+def _add_pair(rows, place, histogram, slot, pair):
+    """Add a sample to the histogram of one feature, two words a slot."""
+    add_pair(histogram, slot + 2 * np.int64(element(rows, place)), pair)
+
+
+@jit(inline=True, internal=True)
+def _add_word(rows, place, histogram, slot, word):
+    """Add a sample to the histogram of one feature, one word a slot."""
+    slot += np.int64(element(rows, place))
+    set_element(histogram, slot, element(histogram, slot) + word)
+
+
+@jit(inline=True, internal=True)
+def _add_pairs(rows, features, samples, bounds, words, unit, histogram, offset, width):
+    """Add samples to histograms of two words a slot, ``width`` words a feature."""
+    n_features, first, last, is_sparse = features
+    n_eights = (last - first) // 8
+    n_rest = last - first - 8 * n_eights
+    for position in range(bounds[0], bounds[1]):
+        if is_sparse:
+            ahead = np.int64(element(samples, position + ROWS_AHEAD))
+            _ask_for_row(rows, words, ahead, n_features, first, last)
+        sample = np.int64(element(samples, position))
+        pair = load_pair(words, sample, unit)
+        place = sample * n_features + first
+        slot = offset
+        for _ in range(n_eights):
+            _add_pair(rows, place, histogram, slot, pair)
+            _add_pair(rows, place + 1, histogram, slot + width, pair)
+            _add_pair(rows, place + 2, histogram, slot + 2 * width, pair)
+            _add_pair(rows, place + 3, histogram, slot + 3 * width, pair)
+            _add_pair(rows, place + 4, histogram, slot + 4 * width, pair)
+            _add_pair(rows, place + 5, histogram, slot + 5 * width, pair)
+            _add_pair(rows, place + 6, histogram, slot + 6 * width, pair)
+            _add_pair(rows, place + 7, histogram, slot + 7 * width, pair)
+            slot += 8 * width
+            place += 8
+        for _ in range(n_rest):
+            _add_pair(rows, place, histogram, slot, pair)
+            slot += width
+            place += 1
+
+
+@jit(inline=True, internal=True)
+def _add_words(rows, features, samples, bounds, words, histogram, offset, width):
+    """Add samples to histograms of one word a slot, ``width`` words a feature."""
+    n_features, first, last, is_sparse = features
+    n_eights = (last - first) // 8
+    n_rest = last - first - 8 * n_eights
+    for position in range(bounds[0], bounds[1]):
+        if is_sparse:
+            ahead = np.int64(element(samples, position + ROWS_AHEAD))
+            _ask_for_row(rows, words, ahead, n_features, first, last)
+        sample = np.int64(element(samples, position))
+        word = element(words, sample)
+        place = sample * n_features + first
+        slot = offset
+        for _ in range(n_eights):
+            _add_word(rows, place, histogram, slot, word)
+            _add_word(rows, place + 1, histogram, slot + width, word)
+            _add_word(rows, place + 2, histogram, slot + 2 * width, word)
+            _add_word(rows, place + 3, histogram, slot + 3 * width, word)
+            _add_word(rows, place + 4, histogram, slot + 4 * width, word)
+            _add_word(rows, place + 5, histogram, slot + 5 * width, word)
+            _add_word(rows, place + 6, histogram, slot + 6 * width, word)
+            _add_word(rows, place + 7, histogram, slot + 7 * width, word)
+            slot += 8 * width
+            place += 8
+        for _ in range(n_rest):
+            _add_word(rows, place, histogram, slot, word)
+            slot += width
+            place += 1
+
+
 @jit(internal=True)
 def add_rows(
     rows,  # (n_samples * n_features + padding,) uint8: a row's bins are neighbours
-    shape,  # (n_features, slots of a feature, first and last of the features to add)
+    features,  # (n_features, first and last of those to add, whether rows lie apart)
+    slots,  # (slots of a feature, words of a slot)
     samples,  # (n_samples + padding,) uint32
     bounds,  # (start, end) of the samples to add
-    integers,  # (2 * n_samples,) int32: gradients and hessians in turn
-    unit,  # what one sample adds to the second word
+    words,  # (n_samples,) int64: gradients and hessians, rounded
+    unit,  # what one sample adds to the second of two words
     histogram,  # int64: from offset on, a histogram
     offset,
 ):
-    """Set the histograms of some features to the sums over some samples."""
-    n_features, n_slots, first, last = shape
-    width = WORDS * n_slots
-    for slot in range(offset + first * width, offset + last * width):
-        histogram[slot] = 0
-    n_fours = (last - first) // 4
-    n_rest = last - first - 4 * n_fours
-    for position in range(bounds[0], bounds[1]):
-        ahead = np.int64(element(samples, position + ROWS_AHEAD))
-        ask_for_line(rows, ahead * n_features + first)
-        ask_for_line(rows, ahead * n_features + last - 1)
-        ask_for_line(integers, 2 * ahead)
-        sample = np.int64(element(samples, position))
-        pair = load_pair(integers, 2 * sample, unit)
-        place = sample * n_features + first
-        slot = offset + first * width
-        for _ in range(n_fours):
-            bins = load_four_bytes(rows, place)
-            add_pair(histogram, slot + np.int64(bins & np.uint32(0xFF)) * WORDS, pair)
-            slot += width
-            add_pair(histogram, slot + np.int64((bins >> np.uint32(8)) & np.uint32(0xFF)) * WORDS, pair)
-            slot += width
-            add_pair(histogram, slot + np.int64((bins >> np.uint32(16)) & np.uint32(0xFF)) * WORDS, pair)
-            slot += width
-            add_pair(histogram, slot + np.int64(bins >> np.uint32(24)) * WORDS, pair)
-            slot += width
-            place += 4
-        if n_rest > 0:
-            add_pair(histogram, slot + np.int64(element(rows, place)) * WORDS, pair)
-        if n_rest > 1:
-            add_pair(histogram, slot + width + np.int64(element(rows, place + 1)) * WORDS, pair)
-        if n_rest > 2:
-            add_pair(histogram, slot + 2 * width + np.int64(element(rows, place + 2)) * WORDS, pair)
+    """Add some samples to the histograms of some features."""
+    n_slots, n_words = slots
+    place = offset + features[1] * n_slots * n_words
+    if n_words == 1 and n_slots == COMMON_SLOTS:
+        _add_words(rows, features, samples, bounds, words, histogram, place, COMMON_SLOTS)
+    elif n_words == 1:
+        _add_words(rows, features, samples, bounds, words, histogram, place, n_slots)
+    elif n_slots == COMMON_SLOTS:
+        _add_pairs(rows, features, samples, bounds, words, unit, histogram, place, 2 * COMMON_SLOTS)
+    else:
+        _add_pairs(rows, features, samples, bounds, words, unit, histogram, place, 2 * n_slots)
+
+
+@jit(internal=True)
+def clear(histogram, start, end):
+    """Set a part of a histogram to 0."""
+    for slot in range(start, end):
+        set_element(histogram, slot, 0)
 
 
 @jit(internal=True)
@@ -136,7 +263,8 @@ def merge_parts(
     n_parts, size = shape
     for part in range(n_parts - 1):
         for i in range(start, end):
-            histogram[offset + i] += element(parts, part * size + i)
+            total = element(histogram, offset + i) + element(parts, part * size + i)
+            set_element(histogram, offset + i, total)
 
 
 @jit(internal=True)
@@ -148,4 +276,5 @@ def subtract(
 ):
     """Take the histogram of a child from that of its parent: what is left is the other child's."""
     for i in range(size):
-        histogram[parent + i] = element(histogram, parent + i) - element(histogram, child + i)
+        rest = element(histogram, parent + i) - element(histogram, child + i)
+        set_element(histogram, parent + i, rest)

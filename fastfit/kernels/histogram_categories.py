@@ -1,14 +1,14 @@
-"""The best split of a node by a categorical feature: categories in the order of their values, the first or last go left.
+"""The best split by a categorical feature: categories in the order of their values, the first or last go left.
 
-As scikit-learn does it (after Fisher, "On grouping for maximum homogeneity", 1958, and LightGBM): categories are sorted by
-G / (H + 10); those with too small a hessian always go right; missing values are a category, too. Splits are tried from both
-ends up to the middle, so that what goes left is at most half of the categories. Equal values come out last first, as
-the C library's merge sort leaves them with scikit-learn's comparison.
+As scikit-learn does it (after Fisher, "On grouping for maximum homogeneity", 1958, and LightGBM): categories are
+sorted by G / (H + 10); those with too small a hessian always go right; missing values are a category, too. Splits are
+tried from both ends up to the middle, so that what goes left is at most half of the categories. Equal values come out
+last first, as the C library's merge sort leaves them with scikit-learn's comparison.
 """
 
 import numpy as np
 
-from fastfit.kernels.histogram_split import enter_split, gain_of, thresholded
+from fastfit.kernels.histogram_split import enter_split, gain_of, slot_sums, thresholded
 from fastfit.kernels.histogram_tree import (
     BITSET_WORDS,
     LOWER,
@@ -19,7 +19,6 @@ from fastfit.kernels.histogram_tree import (
     SUM_H,
     UPPER,
     VALUE,
-    WORDS,
 )
 from fastfit.runtime.compile import jit
 
@@ -37,17 +36,19 @@ def _sort_categories(
     order,  # (row,) int64, out: bins with support, by value
     values,  # the same memory as float64 from row on: their values
     row,
-    hessian_mask,
+    limits,
 ):
     """Sort the categories that have support by value; return their number."""
     n_bins, has_missing, missing_bin = shape
+    hessian_mask = (np.int64(1) << limits.count_shift) - 1
     n_used = 0
     for i in range(n_bins + has_missing):
         b = i if i < n_bins else missing_bin
-        h = (histogram[start + b * WORDS + 1] & hessian_mask) * scales[1]
+        slot_g, slot_h = slot_sums(histogram, start + b * limits.n_words, limits)
+        h = (slot_h & hessian_mask) * scales[1]
         if h * factor < MIN_SUPPORT:
             continue
-        value = histogram[start + b * WORDS] * scales[0] / (h + MIN_SUPPORT)
+        value = slot_g * scales[0] / (h + MIN_SUPPORT)
         place = n_used
         while place > 0 and values[row + place - 1] >= value:
             values[row + place] = values[row + place - 1]
@@ -82,9 +83,9 @@ def _scan_direction(histogram, start, order, n_used, direction, node, n_node, sc
     word = np.int64(0)
     for i in range(middle):
         place = i if direction == 1 else n_used - 1 - i
-        slot = start + order[place] * WORDS
-        g += histogram[slot]
-        word += histogram[slot + 1]
+        slot_g, slot_h = slot_sums(histogram, start + order[place] * limits.n_words, limits)
+        g += slot_g
+        word += slot_h
         n_left = word >> limits.count_shift
         left_g = g * scales[0]
         left_h = (word & mask) * scales[1]
@@ -116,10 +117,9 @@ def scan_categories(
     feature, n_bins, has_missing, missing_bin = shape
     result_ints, result_floats = results
     row = len(order) // 3
-    mask = (np.int64(1) << limits.count_shift) - 1
     factor = n_node / node[SUM_H]
     columns = (n_bins, has_missing, missing_bin)
-    n_used = _sort_categories(histogram, start, columns, scales, factor, order, values, row, mask)
+    n_used = _sort_categories(histogram, start, columns, scales, factor, order, values, row, limits)
     if n_used <= 1:
         return
     none = (-1.0, 0, 0.0, 0.0, 0)

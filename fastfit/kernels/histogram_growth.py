@@ -2,7 +2,8 @@
 
 Best first: of the nodes that wait the one whose split gains most is split, and its children wait in turn. The
 histogram of the smaller child is added up, that of the larger is what is left of the parent's. Members take every
-decision for themselves from results all of them read; between two barriers each writes only what is its own.
+decision for themselves from results all of them read; between two barriers each writes only what is its own: its
+samples, which it sorts out alone, and its features of the histograms, for which it reads the samples of all.
 
 Most parts are merged into one kernel (``merge=True``): compiled one by one, with the arrays that each is given, they
 took three times as long.
@@ -11,24 +12,34 @@ took three times as long.
 import numpy as np
 
 from fastfit.kernels.histogram_build import (
+    add_magnitudes,
     add_rows,
+    clear,
     find_greatest,
     merge_parts,
     power_for,
-    round_to_integers,
+    power_for_sum,
+    round_to_pairs,
+    round_to_words,
     subtract,
     unit_of,
 )
 from fastfit.kernels.histogram_categories import scan_categories
 from fastfit.kernels.histogram_heap import pop, push
-from fastfit.kernels.histogram_rows import add_leaf_value, copy_back, fill_table, sort_out
-from fastfit.kernels.histogram_split import node_value, scan_feature, thresholded
+from fastfit.kernels.histogram_rows import (
+    add_leaf_value,
+    deal_samples,
+    dealt_to_others,
+    fill_table,
+    sort_out,
+)
+from fastfit.kernels.histogram_split import node_value, scan_feature, slot_sums, thresholded
 from fastfit.kernels.histogram_table import write_table
 from fastfit.kernels.histogram_tree import (
     BIN,
     BITSET_WORDS,
+    COUNT,
     DEPTH,
-    END,
     FEATURE,
     FIRST_NEW,
     GAIN,
@@ -58,23 +69,25 @@ from fastfit.kernels.histogram_tree import (
     R_ROOT_H,
     RIGHT,
     SLOT,
-    START,
     SUM_G,
     SUM_H,
     UPPER,
     VALUE,
-    WORDS,
     begin_and_end,
 )
 from fastfit.runtime.bit_generator import shuffle_bytes
 from fastfit.runtime.compile import jit
-from fastfit.runtime.team import barrier
+from fastfit.runtime.team import barrier, stop_requested
+
+# Samples of a node from which a team shares them if features are few: histograms that are merged cost time, too.
+SAMPLES_TO_SHARE = 4096
+# Rows of a node lie apart if it has less than one of so many: then they are asked for ahead.
+SPARSE = 2
 
 
 @jit(internal=True)
-def _begin_node(ints, floats, node, start, end, depth):
-    ints[node, START] = start
-    ints[node, END] = end
+def _begin_node(ints, floats, node, n_samples, depth):
+    ints[node, COUNT] = n_samples
     ints[node, DEPTH] = depth
     ints[node, IS_LEAF] = 1
     ints[node, SLOT] = -1
@@ -85,13 +98,24 @@ def _begin_node(ints, floats, node, start, end, depth):
 
 
 @jit(internal=True, merge=True)
-def _round_all(control, team, buffers, values, integers, limits):
+def _round_all(control, team, buffers, values, words, limits):
     """Round gradients and hessians to integers, each member its part; return their units, or zeros if told to stop."""
     thread_idx, n_threads = team
-    start, end = begin_and_end(len(integers) // 2, thread_idx, n_threads)
-    find_greatest(integers, start, end, buffers.greatest[thread_idx])
+    start, end = begin_and_end(len(words), thread_idx, n_threads)
+    if limits.n_words == 1:
+        first, last = begin_and_end(len(buffers.sums), thread_idx, n_threads)
+        add_magnitudes(values, first, last, buffers.sums)
+    else:
+        find_greatest(words, start, end, buffers.greatest[thread_idx])
     if not barrier(control, n_threads):
         return 0.0, 0.0
+    if limits.n_words == 1:
+        total = 0.0
+        for block in range(len(buffers.sums)):
+            total += buffers.sums[block]
+        g_power = power_for_sum(total, limits.gradient_bits)
+        round_to_words(values, words, start, end, g_power, limits.count_shift)
+        return (unit_of(g_power), 1.0) if barrier(control, n_threads) else (0.0, 0.0)
     greatest_g = np.int64(0)
     greatest_h = np.int64(0)
     for member in range(n_threads):
@@ -101,10 +125,8 @@ def _round_all(control, team, buffers, values, integers, limits):
         greatest_h = h if h > greatest_h else greatest_h
     g_power = power_for(greatest_g, limits.gradient_bits)
     h_power = power_for(greatest_h, limits.hessian_bits)
-    round_to_integers(values, integers, start, end, g_power, h_power)
-    if not barrier(control, n_threads):
-        return 0.0, 0.0
-    return unit_of(g_power), unit_of(h_power)
+    round_to_pairs(values, words, start, end, g_power, h_power)
+    return (unit_of(g_power), unit_of(h_power)) if barrier(control, n_threads) else (0.0, 0.0)
 
 
 @jit(internal=True)
@@ -134,10 +156,14 @@ def _draw_features(data, constraints, limits, groups, tries):
 
 
 @jit(internal=True, merge=True)
-def _begin_root(limits, buffers, thread_idx, n_root):
-    """Make the root the one new node."""
+def _begin_root(limits, buffers, team, root_samples, n_root):
+    """Make the root the one new node, and deal its samples."""
+    thread_idx, n_threads = team
+    deal_samples(root_samples, n_root, thread_idx, n_threads, buffers.samples)
+    buffers.segments[thread_idx, 0, 0] = dealt_to_others(n_root, thread_idx, n_threads)
+    buffers.segments[thread_idx, 0, 1] = dealt_to_others(n_root, thread_idx + 1, n_threads)
     state = buffers.state[thread_idx]
-    _begin_node(buffers.ints[thread_idx], buffers.floats[thread_idx], 0, 0, n_root, 0)
+    _begin_node(buffers.ints[thread_idx], buffers.floats[thread_idx], 0, n_root, 0)
     buffers.floats[thread_idx, 0, VALUE] = 0.0
     buffers.ints[thread_idx, 0, SLOT] = 0
     for group in range(buffers.allowed.shape[2]):
@@ -155,25 +181,29 @@ def _begin_root(limits, buffers, thread_idx, n_root):
 
 
 @jit(internal=True, merge=True)
-def _build(control, team, data, limits, buffers, integers, node):
+def _build(control, team, data, limits, buffers, words, node):
     """Add up the histogram of a node; False if told to stop. A member can then read its own features of it."""
     thread_idx, n_threads = team
     ints = buffers.ints[thread_idx, node]
-    part = thread_idx // limits.n_feature_parts
-    first, last = begin_and_end(data.n_features, thread_idx % limits.n_feature_parts, limits.n_feature_parts)
-    start, end = begin_and_end(ints[END] - ints[START], part, limits.n_row_parts)
-    size = data.n_features * data.n_slots * WORDS
+    by_rows = limits.n_row_parts > 1 and ints[COUNT] > SAMPLES_TO_SHARE
+    n_feature_parts = limits.n_feature_parts if by_rows else n_threads
+    part = thread_idx // n_feature_parts
+    first, last = begin_and_end(data.n_features, thread_idx % n_feature_parts, n_feature_parts)
+    width = data.n_slots * limits.n_words
+    size = data.n_features * width
     target = buffers.pool if part == 0 else buffers.parts
     place = ints[SLOT] * size if part == 0 else (part - 1) * size
+    clear(target, place + first * width, place + last * width)
+    features = (data.n_features, first, last, SPARSE * ints[COUNT] < data.n_samples)
+    slots = (data.n_slots, limits.n_words)
     unit = np.int64(1) << limits.count_shift
-    bounds = (ints[START] + start, ints[START] + end)
-    shape = (data.n_features, data.n_slots, first, last)
-    add_rows(data.rows, shape, buffers.samples, bounds, integers, unit, target, place)
-    if limits.n_row_parts > 1:
+    for member in range(part * n_feature_parts, (part + 1) * n_feature_parts):
+        bounds = (buffers.segments[member, node, 0], buffers.segments[member, node, 1])
+        add_rows(data.rows, features, slots, buffers.samples, bounds, words, unit, target, place)
+    if by_rows:
         if not barrier(control, n_threads):
             return False
         first, last = begin_and_end(data.n_features, thread_idx, n_threads)
-        width = data.n_slots * WORDS
         parts = (limits.n_row_parts, size)
         merge_parts(buffers.parts, parts, first * width, last * width, buffers.pool, ints[SLOT] * size)
     return True
@@ -187,10 +217,12 @@ def _enter_root_sums(control, team, data, constraints, limits, buffers, units, f
     if thread_idx == 0:
         g = np.int64(0)
         h = np.int64(0)
-        slot = first * data.n_slots * WORDS
-        for b in range(data.n_slots):
-            g += buffers.pool[slot + b * WORDS]
-            h += buffers.pool[slot + b * WORDS + 1]
+        slot = first * data.n_slots * limits.n_words
+        for _ in range(data.n_slots):
+            slot_g, slot_h = slot_sums(buffers.pool, slot, limits)
+            g += slot_g
+            h += slot_h
+            slot += limits.n_words
         h &= (np.int64(1) << limits.count_shift) - 1
         buffers.result_ints[0, 0, R_ROOT_G] = g
         buffers.result_ints[0, 0, R_ROOT_H] = h
@@ -210,11 +242,11 @@ def _scan(data, constraints, limits, buffers, thread_idx, side, node, units, fea
     """Look for a better split of a new node by one feature; ``side`` is where the result goes."""
     floats = buffers.floats[thread_idx, node]
     ints = buffers.ints[thread_idx, node]
-    n_node = ints[END] - ints[START]
+    n_node = ints[COUNT]
     scan_ints = buffers.scan_ints[thread_idx]
     scan_floats = buffers.scan_floats[thread_idx]
     results = (buffers.result_ints[thread_idx, side], buffers.result_floats[thread_idx, side])
-    start = (ints[SLOT] * data.n_features + feature) * data.n_slots * WORDS
+    start = (ints[SLOT] * data.n_features + feature) * data.n_slots * limits.n_words
     has_missing = np.int64(data.has_missing[feature])
     if data.is_categorical[feature]:
         columns = (feature, data.n_bins[feature], has_missing, data.missing_bin)
@@ -240,15 +272,14 @@ def _scan(data, constraints, limits, buffers, thread_idx, side, node, units, fea
 
 
 @jit(internal=True, merge=True)
-def _find_splits(control, team, data, constraints, limits, buffers, integers, units):
+def _find_splits(control, team, data, constraints, limits, buffers, words, units):
     """Find the splits of the new nodes that may be split; False if told to stop."""
     thread_idx, n_threads = team
     state = buffers.state[thread_idx]
     ints = buffers.ints[thread_idx]
     left = state[FIRST_NEW]
     is_root = state[N_NEW] == 1
-    n_left = ints[left, END] - ints[left, START]
-    is_left_smaller = is_root or n_left < ints[left + 1, END] - ints[left + 1, START]
+    is_left_smaller = is_root or ints[left, COUNT] < ints[left + 1, COUNT]
     smaller = left if is_left_smaller else left + 1
     larger = left if is_root or not is_left_smaller else left + 1
     if not is_root:
@@ -256,7 +287,7 @@ def _find_splits(control, team, data, constraints, limits, buffers, integers, un
         state[N_FREE] -= 1
         ints[larger, SLOT] = ints[state[PARENT], SLOT]
         ints[smaller, SLOT] = buffers.free[thread_idx, state[N_FREE]]
-    if not _build(control, team, data, limits, buffers, integers, smaller):
+    if not _build(control, team, data, limits, buffers, words, smaller):
         return False
     first, last = begin_and_end(data.n_features, thread_idx, n_threads)
     if is_root and not _enter_root_sums(control, team, data, constraints, limits, buffers, units, first):
@@ -264,7 +295,7 @@ def _find_splits(control, team, data, constraints, limits, buffers, integers, un
     for side in range(2):
         buffers.result_floats[thread_idx, side, R_GAIN] = -1.0
         buffers.result_ints[thread_idx, side, R_IS_CATEGORICAL] = 0
-    width = data.n_slots * WORDS
+    width = data.n_slots * limits.n_words
     for feature in range(first, last):
         if not is_root:
             slots = (
@@ -280,7 +311,7 @@ def _find_splits(control, team, data, constraints, limits, buffers, integers, un
 
 @jit(internal=True)
 def _take_best(result_ints, result_floats, side, ints, floats):
-    """Enter the best of all members' splits into a node: of equal ones that of the first feature. Return whose it is."""
+    """Enter the best of all members' splits, of equal ones that of the first feature; return whose it is."""
     best = 0
     for member in range(1, len(result_floats)):
         if result_floats[member, side, R_GAIN] > result_floats[best, side, R_GAIN]:
@@ -306,7 +337,7 @@ def _keep_new(buffers, limits, thread_idx):
     # Without an order of its own the smaller child is split first: then few histograms wait.
     is_right_first = False
     if limits.best_first == 0 and state[N_NEW] == 2:
-        is_right_first = ints[left, END] - ints[left, START] < ints[left + 1, END] - ints[left + 1, START]
+        is_right_first = ints[left, COUNT] < ints[left + 1, COUNT]
     for turn in range(state[N_NEW]):
         side = 1 - turn if is_right_first else turn
         node = left + side
@@ -328,12 +359,10 @@ def _enter_children(has_missing, monotonic, groups, limits, ints, floats, allowe
     """Make the two new nodes the children of the node ``state[PARENT]``."""
     node = state[PARENT]
     left = state[FIRST_NEW]
-    start = ints[node, START]
-    middle = start + ints[node, N_LEFT]
-    end = ints[node, END]
-    depth = ints[node, DEPTH] + 1
-    _begin_node(ints, floats, left, start, middle, depth)
-    _begin_node(ints, floats, left + 1, middle, end, depth)
+    n_left = ints[node, N_LEFT]
+    n_right = ints[node, COUNT] - n_left
+    _begin_node(ints, floats, left, n_left, ints[node, DEPTH] + 1)
+    _begin_node(ints, floats, left + 1, n_right, ints[node, DEPTH] + 1)
     feature = ints[node, FEATURE]
     ints[node, LEFT] = left
     ints[node, RIGHT] = left + 1
@@ -357,13 +386,12 @@ def _enter_children(has_missing, monotonic, groups, limits, ints, floats, allowe
         floats[left, UPPER if rises else LOWER] = middle_value
         floats[left + 1, LOWER if rises else UPPER] = middle_value
     if not has_missing[feature]:
-        ints[node, MISSING_LEFT] = middle - start > end - middle
+        ints[node, MISSING_LEFT] = n_left > n_right
 
 
 @jit(internal=True, merge=True)
-def _split_next(control, team, data, constraints, limits, buffers):
-    """Split the next of the nodes that wait, its samples too; False if told to stop."""
-    thread_idx, n_threads = team
+def _split_next(thread_idx, data, constraints, limits, buffers):
+    """Split the next of the nodes that wait, and the member's own samples of it."""
     state = buffers.state[thread_idx]
     ints = buffers.ints[thread_idx]
     floats = buffers.floats[thread_idx]
@@ -384,43 +412,43 @@ def _split_next(control, team, data, constraints, limits, buffers):
         state[N_WAITING] = 0
     is_last = is_full or ints[left, DEPTH] == limits.max_depth
     for side in range(2):
-        n_samples = ints[left + side, END] - ints[left + side, START]
-        may_split = not is_last and n_samples >= 2 * limits.min_samples_leaf
+        may_split = not is_last and ints[left + side, COUNT] >= 2 * limits.min_samples_leaf
         state[MAY_SPLIT + side] = may_split
         if may_split and thread_idx == 0:
-            _draw_features(data, constraints, limits, allowed[left + side], buffers.tries[side])
-    return _sort_samples(control, team, data, buffers, ints[node], node)
+            groups = allowed[left + side if len(constraints.groups) > 0 else 0]
+            _draw_features(data, constraints, limits, groups, buffers.tries[side])
+    _sort_samples(thread_idx, data, buffers, ints[node], node)
 
 
 @jit(internal=True, merge=True)
-def _sort_samples(control, team, data, buffers, ints, node):
-    """Sort the samples of a node out to its children; False if told to stop."""
-    thread_idx, n_threads = team
+def _sort_samples(thread_idx, data, buffers, ints, node):
+    """Sort a member's samples of a node out to its children."""
     goes_left = buffers.goes_left[thread_idx]
     is_categorical = ints[IS_CATEGORICAL] != 0
     bitset = buffers.bitsets[thread_idx, node if is_categorical else 0]
     fill_table(ints[BIN], ints[MISSING_LEFT], data.missing_bin, is_categorical, bitset, goes_left)
-    start, end = begin_and_end(ints[END] - ints[START], thread_idx, n_threads)
-    bounds = (ints[START] + start, ints[START] + end)
+    segments = buffers.segments[thread_idx]
+    start = segments[node, 0]
+    end = segments[node, 1]
     column = ints[FEATURE] * data.n_samples
-    others = buffers.other_samples
-    buffers.n_left[thread_idx, 0] = sort_out(data.columns, column, goes_left, buffers.samples, bounds, others)
-    if not barrier(control, n_threads):
-        return False
-    copy_back(others, (ints[START], ints[END]), buffers.n_left, thread_idx, n_threads, buffers.samples)
-    return barrier(control, n_threads)
+    middle = sort_out(data.columns, column, goes_left, buffers.samples, (start, end), buffers.other_samples)
+    left = ints[LEFT]
+    segments[left, 0] = start
+    segments[left, 1] = middle
+    segments[left + 1, 0] = middle
+    segments[left + 1, 1] = end
 
 
 @jit(internal=True, merge=True)
-def _grow(control, team, data, constraints, limits, buffers, integers, units, n_root):
+def _grow(control, team, data, constraints, limits, buffers, words, units, root_samples, n_root):
     """Grow one tree; False if told to stop."""
     thread_idx = team[0]
     state = buffers.state[thread_idx]
-    _begin_root(limits, buffers, thread_idx, n_root)
-    goes_on = True
+    _begin_root(limits, buffers, team, root_samples, n_root)
+    goes_on = barrier(control, team[1])
     while goes_on:
         if state[MAY_SPLIT] or state[MAY_SPLIT + 1]:
-            if not _find_splits(control, team, data, constraints, limits, buffers, integers, units):
+            if not _find_splits(control, team, data, constraints, limits, buffers, words, units):
                 goes_on = False
                 break
             _keep_new(buffers, limits, thread_idx)
@@ -429,20 +457,21 @@ def _grow(control, team, data, constraints, limits, buffers, integers, units, n_
             state[N_FREE] += 1
         if state[N_WAITING] == 0:
             break
-        goes_on = _split_next(control, team, data, constraints, limits, buffers)
+        _split_next(thread_idx, data, constraints, limits, buffers)
+        may_split = state[MAY_SPLIT] or state[MAY_SPLIT + 1]
+        goes_on = barrier(control, team[1]) if may_split else not stop_requested(control)
     return goes_on
 
 
 @jit(internal=True, merge=True)
-def _update_raw(team, buffers, limits, raw, first):
-    """Add the leaves' values to the predictions, each member for its part of every leaf."""
-    thread_idx, n_threads = team
+def _update_raw(thread_idx, buffers, limits, raw, first):
+    """Add the leaves' values to the predictions of a member's samples."""
     ints = buffers.ints[thread_idx]
     floats = buffers.floats[thread_idx]
+    segments = buffers.segments[thread_idx]
     for node in range(buffers.state[thread_idx, N_NODES]):
         if ints[node, IS_LEAF]:
-            start, end = begin_and_end(ints[node, END] - ints[node, START], thread_idx, n_threads)
-            bounds = (ints[node, START] + start, ints[node, START] + end)
+            bounds = (segments[node, 0], segments[node, 1])
             add_leaf_value(buffers.samples, bounds, floats[node, VALUE] * limits.shrinkage, raw, first)
 
 
@@ -456,7 +485,7 @@ def grow_trees(
     limits,  # GrowthLimits
     buffers,  # GrowthBuffers
     values,  # (n_trees, 2 * n_samples) float32: gradients and hessians in turn
-    all_integers,  # the same memory as int32
+    all_words,  # (n_trees, n_samples) int64: the same memory
     root_samples,  # (n_root,) uint32: the samples of the trees; none for all
     raw,  # (n_trees * n_samples,) float64: predictions, in and out
     tables,  # GrownTables
@@ -465,17 +494,14 @@ def grow_trees(
     team = (thread_idx, n_threads)
     n_root = len(root_samples) if len(root_samples) > 0 else data.n_samples
     for tree in range(len(tables.sizes)):
-        start, end = begin_and_end(n_root, thread_idx, n_threads)
-        for i in range(start, end):
-            buffers.samples[i] = root_samples[i] if len(root_samples) > 0 else i
-        integers = all_integers[tree]
-        units = _round_all(control, team, buffers, values[tree], integers, limits)
+        words = all_words[tree]
+        units = _round_all(control, team, buffers, values[tree], words, limits)
         if units[0] == 0.0:
             return
-        if not _grow(control, team, data, constraints, limits, buffers, integers, units, n_root):
+        if not _grow(control, team, data, constraints, limits, buffers, words, units, root_samples, n_root):
             return
         if limits.updates_raw:
-            _update_raw(team, buffers, limits, raw, tree * data.n_samples)
+            _update_raw(thread_idx, buffers, limits, raw, tree * data.n_samples)
         if thread_idx == 0:
             write_table(
                 data,

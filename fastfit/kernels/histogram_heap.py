@@ -1,7 +1,8 @@
 """The nodes that wait to be split: a heap that makes the moves of Python's ``heapq``, or a stack.
 
-Which of two nodes of equal gain is split first is part of the model where the number of leaves is bounded, and scikit-learn
-leaves it to ``heapq`` (Williams, "Algorithm 232: Heapsort", 1964; the hole sinks to the bottom before it is filled).
+Which of two nodes of equal gain is split first is part of the model where the number of leaves is bounded, and
+scikit-learn leaves it to ``heapq`` (Williams, "Algorithm 232: Heapsort", 1964; the hole sinks to the bottom before it
+is filled).
 """
 
 from fastfit.kernels.histogram_tree import GAIN

@@ -1,15 +1,45 @@
 """The samples of a node: sorted out to its children, in their order, and given the value of their leaf.
 
-A table of 256 bytes says which bins go left, so that thresholds, missing values and sets of categories are one loop without a
-branch: every member of the team sorts its part of the node's samples, left ones from the front and right ones from
-the back of its part of a second array, and copies them to where they belong once all have counted.
+A table of 256 bytes says which bins go left, so that thresholds, missing values and sets of categories are one loop
+without a branch. Every member of a team has samples of its own, and moves its own of a node: nobody waits for a count
+of others.
 """
 
 import numpy as np
 
-from fastfit.kernels.histogram_tree import begin_and_end
 from fastfit.runtime.compile import jit
+from fastfit.runtime.elements import set_element
 from fastfit.runtime.simd import element
+
+# Samples that a member of a team gets at a time: whatever order the data has, all have some of each part of it.
+_DEALT = 64
+
+
+@jit(internal=True)
+def dealt_to_others(n_samples, thread_idx, n_threads):
+    """Return how many samples the members before this one get: those of this one begin there."""
+    n_turns = n_samples // (_DEALT * n_threads)
+    n_rest = n_samples - n_turns * _DEALT * n_threads
+    n_last = n_rest if n_rest < thread_idx * _DEALT else thread_idx * _DEALT
+    return thread_idx * n_turns * _DEALT + n_last
+
+
+@jit(internal=True)
+def deal_samples(
+    root_samples,  # (n_root,) uint32: the samples of a tree; none for all
+    n_root,
+    thread_idx,
+    n_threads,
+    samples,  # (n_samples + padding,) uint32, out
+):
+    """Write down the samples of a member, in order."""
+    place = dealt_to_others(n_root, thread_idx, n_threads)
+    for start in range(thread_idx * _DEALT, n_root, n_threads * _DEALT):
+        n_dealt = n_root - start if n_root - start < _DEALT else _DEALT
+        for i in range(n_dealt):
+            sample = start + i if len(root_samples) == 0 else np.int64(element(root_samples, start + i))
+            set_element(samples, place + i, sample)
+        place += n_dealt
 
 
 @jit(internal=True)
@@ -34,50 +64,24 @@ def sort_out(
     column,  # uint8: the bins of the split's feature from first on
     first,
     goes_left,  # (256,) uint8
-    samples,  # (n_samples + padding,) uint32
+    samples,  # (n_samples + padding,) uint32, in and out
     bounds,  # (start, end) of what to sort out
-    others,  # (n_samples,) uint32, out
+    others,  # (n_samples,) uint32, scratch
 ):
-    """Write the samples that go left to others from start on, the others from end down; return how many go left."""
+    """Move the samples that go left to the front, in order, and the others behind them; return where those begin."""
     start, end = bounds
     low = start
-    high = end - 1
+    high = start
     for position in range(start, end):
         sample = element(samples, position)
         is_left = np.int64(element(goes_left, np.int64(element(column, first + np.int64(sample)))))
-        others[low] = sample
-        others[high] = sample
+        set_element(samples, low, sample)
+        set_element(others, high, sample)
         low += is_left
-        high -= 1 - is_left
-    return low - start
-
-
-@jit(internal=True)
-def copy_back(
-    others,  # (n_samples,) uint32
-    bounds,  # (start, end) of the node
-    n_left,  # (n_threads, 8) int64: how many samples of each part go left
-    thread_idx,
-    n_threads,
-    samples,  # (n_samples + padding,) uint32, out
-):
-    """Copy a member's part of the sorted samples to where the children lie, each child's in order."""
-    node_start, node_end = bounds
-    n_node = node_end - node_start
-    left_place = node_start
-    right_place = node_start
-    for member in range(n_threads):
-        right_place += n_left[member, 0]
-    for member in range(thread_idx):
-        start, end = begin_and_end(n_node, member, n_threads)
-        left_place += n_left[member, 0]
-        right_place += end - start - n_left[member, 0]
-    start, end = begin_and_end(n_node, thread_idx, n_threads)
-    middle = n_left[thread_idx, 0]
-    for i in range(middle):
-        samples[left_place + i] = element(others, node_start + start + i)
-    for i in range(end - start - middle):
-        samples[right_place + i] = element(others, node_start + end - 1 - i)
+        high += 1 - is_left
+    for i in range(end - low):
+        set_element(samples, low + i, element(others, start + i))
+    return low
 
 
 @jit(internal=True)
@@ -90,4 +94,5 @@ def add_leaf_value(
 ):
     """Add a leaf's value to the predictions of its samples."""
     for position in range(bounds[0], bounds[1]):
-        raw[first + np.int64(element(samples, position))] += value
+        place = first + np.int64(element(samples, position))
+        set_element(raw, place, element(raw, place) + value)

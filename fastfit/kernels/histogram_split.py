@@ -1,11 +1,13 @@
 """The best split of a node by one feature, from its histogram.
 
-Gains and values are those of scikit-learn's histogram boosting (Chen and Guestrin, "XGBoost", 2016, equations 5 to 7): a
-child with sums G and H has the value -G / (H + l2), within the bounds that monotonic constraints set, and lowers the
-loss by -G times that; with ``reg_alpha``, G is moved towards 0 by as much, or to 0. Where scikit-learn skips a bin (too few
-samples or too small a hessian on the left) or stops (on the right), gains here are -1: both sums only grow from bin to bin.
+Gains and values are those of scikit-learn's histogram boosting (Chen and Guestrin, "XGBoost", 2016, equations 5 to
+7): a child with sums G and H has the value -G / (H + l2), within the bounds that monotonic constraints set, and
+lowers the loss by -G times that; with ``reg_alpha``, G is moved towards 0 by as much, or to 0. Where scikit-learn
+skips a bin (too few samples or too small a hessian on the left) or stops (on the right), gains here are -1: both sums
+only grow from bin to bin.
 
-Three passes over the bins of a feature: running sums of integers, gains in vectors, and the first of the greatest.
+Passes over the bins of a feature: running sums of integers, a test in vectors whether any gains more than the best
+split so far (of few features one does), and then the gains in vectors and the first of the greatest.
 """
 
 import numpy as np
@@ -24,13 +26,25 @@ from fastfit.kernels.histogram_tree import (
     SUM_H,
     UPPER,
     VALUE,
-    WORDS,
 )
 from fastfit.runtime.compile import jit
+from fastfit.runtime.elements import set_element
 from fastfit.runtime.simd import element
 
 # What scikit-learn adds to a hessian so that no division is by zero.
 TINY = 1e-15
+# More than the share that rounding takes of a gain.
+ROUNDING = 1e-11
+
+
+@jit(inline=True, internal=True)
+def slot_sums(histogram, place, limits):
+    """Return a slot's sum of gradients, and its number of samples above its sum of hessians."""
+    word = element(histogram, place)
+    if limits.n_words == 1:  # the number is the sum of hessians, too
+        count = word & ((np.int64(1) << limits.count_shift) - 1)
+        return word >> limits.count_shift, (count << limits.count_shift) | count
+    return word, element(histogram, place + 1)
 
 
 @jit(inline=True, internal=True)
@@ -58,6 +72,67 @@ def gain_of(sums, node_sums, bounds, limits, monotonic):
     right = node_value(right_g, node_sums[1] - sums[1], limits.l2_regularization, bounds[0], bounds[1])
     gain = node_sums[2] - left_g * left - right_g * right
     return -1.0 if monotonic * (left - right) > 0.0 else gain
+
+
+@jit(internal=True)
+def fill_sums(
+    histogram,  # int64: the feature's slots from slot on
+    slot,
+    step,  # words from slot to slot, negative if bins are taken from the right
+    n_candidates,
+    limits,
+    row,
+    sums,  # (3 * row,) int64, out: running sums of gradients, then of hessians and counts, a candidate each
+):
+    """Add up a feature's slots from bin to bin."""
+    if limits.n_words == 1:
+        total = np.int64(0)
+        mask = (np.int64(1) << limits.count_shift) - 1
+        for b in range(n_candidates):
+            total += element(histogram, slot)
+            count = total & mask
+            set_element(sums, b, total >> limits.count_shift)
+            set_element(sums, row + b, (count << limits.count_shift) | count)
+            slot += step
+        return
+    g = np.int64(0)
+    h = np.int64(0)
+    for b in range(n_candidates):
+        g += element(histogram, slot)
+        h += element(histogram, slot + 1)
+        set_element(sums, b, g)
+        set_element(sums, row + b, h)
+        slot += step
+
+
+@jit(internal=True)
+def gains_more(sums, row, n_candidates, node, n_node, scales, limits, least):
+    """Return whether a candidate may gain more than ``least``: without a division, and sometimes in vain.
+
+    The gain is the loss of the node and, of either child, G**2 / (H + l2), if nothing bounds its value. Where the
+    two add up to no more than what is left of ``least``, none of the exact gains is needed.
+    """
+    mask = (np.int64(1) << limits.count_shift) - 1
+    node_g = node[SUM_G]
+    node_h = node[SUM_H]
+    l2 = limits.l2_regularization + TINY
+    loss = node_g * node[VALUE]
+    needed = least - loss
+    needed -= ROUNDING * (abs(least) + abs(loss))
+    n_more = np.int64(0)
+    for b in range(n_candidates):
+        word = element(sums, row + b)
+        count = word >> limits.count_shift
+        own_g = element(sums, b) * scales[0]
+        own_h = (word & mask) * scales[1]
+        other_g = node_g - own_g
+        other_h = node_h - own_h
+        own = own_h + l2
+        other = other_h + l2
+        excess = own_g * own_g * other + other_g * other_g * own - needed * (own * other)
+        is_split = (count >= limits.min_samples_leaf) & (n_node - count >= limits.min_samples_leaf)
+        n_more += (excess > 0.0) & is_split
+    return n_more > 0
 
 
 @jit(internal=True)
@@ -100,7 +175,7 @@ def fill_gains(
         slope = monotonic * (left_value - right_value)
         fewest = count if count < n_node - count else n_node - count
         is_split = (fewest >= limits.min_samples_leaf) & (smaller >= limits.min_hessian) & (slope <= 0.0)
-        gains[2 * row + b] = gain if is_split else -1.0
+        set_element(gains, 2 * row + b, gain if is_split else -1.0)
 
 
 @jit(internal=True)
@@ -160,21 +235,19 @@ def scan_feature(
     result_ints, result_floats = results
     row = len(gains) // 3
     mask = (np.int64(1) << limits.count_shift) - 1
+    is_free = monotonic == 0 and limits.reg_alpha == 0.0 and node[LOWER] == -np.inf and node[UPPER] == np.inf
     for from_right in range(1 + has_missing):
         # From the right, candidate b has the bins behind n_bins - 2 - b on the right, and missing ones on the left.
         n_candidates = n_bins - 1 if from_right == 1 else n_bins - 1 + has_missing
         if n_candidates <= 0:
             continue
-        step = -WORDS if from_right == 1 else WORDS
-        slot = start + (n_bins - 1) * WORDS if from_right == 1 else start
-        g = np.int64(0)
-        h = np.int64(0)
-        for b in range(n_candidates):
-            g += element(histogram, slot)
-            h += element(histogram, slot + 1)
-            scan_ints[b] = g
-            scan_ints[row + b] = h
-            slot += step
+        step = -limits.n_words if from_right == 1 else limits.n_words
+        slot = start + (n_bins - 1) * limits.n_words if from_right == 1 else start
+        fill_sums(histogram, slot, step, n_candidates, limits, row, scan_ints)
+        if is_free:
+            least = result_floats[R_GAIN] if result_floats[R_GAIN] > limits.min_gain else limits.min_gain
+            if not gains_more(scan_ints, row, n_candidates, node, n_node, scales, limits, least):
+                continue
         fill_gains(scan_ints, row, n_candidates, node, n_node, scales, monotonic, limits, from_right, gains)
         b = best_of(scan_ints, 2 * row, n_candidates)
         gain = gains[2 * row + b]

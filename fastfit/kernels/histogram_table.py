@@ -3,8 +3,8 @@
 from fastfit.kernels.histogram_tree import (
     BIN,
     BITSET_WORDS,
+    COUNT,
     DEPTH,
-    END,
     FEATURE,
     GAIN,
     IS_CATEGORICAL,
@@ -12,7 +12,6 @@ from fastfit.kernels.histogram_tree import (
     LEFT,
     MISSING_LEFT,
     RIGHT,
-    START,
     T_BIN,
     T_BITSET,
     T_COUNT,
@@ -25,7 +24,6 @@ from fastfit.kernels.histogram_tree import (
     T_MISSING_LEFT,
     T_NODE,
     T_RIGHT,
-    T_START,
     T_THRESHOLD,
     T_VALUE,
     VALUE,
@@ -76,8 +74,7 @@ def write_table(data, limits, ints, floats, bitsets, stack, tables, tree):
         row[:] = 0
         row_floats[:] = 0.0
         row[T_NODE] = node
-        row[T_START] = ints[node, START]
-        row[T_COUNT] = ints[node, END] - ints[node, START]
+        row[T_COUNT] = ints[node, COUNT]
         row[T_DEPTH] = ints[node, DEPTH]
         row_floats[T_GAIN] = floats[node, GAIN]
         row_floats[T_VALUE] = floats[node, VALUE]

@@ -1,10 +1,10 @@
 """What the kernels that grow a tree from histograms share: the data, the limits, the buffers, and a node's fields.
 
-Gradients and hessians are 32-bit integers, multiples of a power of two (:mod:`fastfit.kernels.histogram_build`), so that
-sums are exact and no order of adding, and no number of threads, changes a tree. A slot of a histogram is two int64: the
-sum of gradients, and the sum of hessians in the low bits with the number of samples above it. Every member of
-the team keeps its own copy of the nodes and takes every decision for itself, from results that all of them read: a split costs
-three barriers, and nobody waits for a leader.
+Gradients and hessians are 32-bit integers, multiples of a power of two (:mod:`fastfit.kernels.histogram_build`), so
+that sums are exact and no order of adding, and no number of threads, changes a tree. A slot of a histogram is two
+int64: the sum of gradients, and the sum of hessians in the low bits with the number of samples above it. Every member
+of the team keeps its own copy of the nodes and takes every decision for itself, from results that all of them read: a
+split costs three barriers, and nobody waits for a leader.
 """
 
 from typing import NamedTuple
@@ -16,8 +16,7 @@ from fastfit.runtime.compile import jit
 # Fields of a node, integers and floats.
 NODE_INTS = 12
 (
-    START,
-    END,
+    COUNT,
     DEPTH,
     LEFT,
     RIGHT,
@@ -28,7 +27,7 @@ NODE_INTS = 12
     N_LEFT,
     IS_LEAF,
     IS_CATEGORICAL,
-) = range(12)
+) = range(11)
 NODE_FLOATS = 8
 SUM_G, SUM_H, VALUE, LOWER, UPPER, GAIN, LEFT_G, LEFT_H = range(8)
 
@@ -44,7 +43,7 @@ RESULT_FLOATS = 8
 R_GAIN, R_LEFT_G, R_LEFT_H = range(3)
 
 # Fields of a grown tree's table, in the order of scikit-learn's nodes (depth first, left before right).
-TABLE_INTS = 12
+TABLE_INTS = 11
 (
     T_COUNT,
     T_FEATURE,
@@ -56,13 +55,11 @@ TABLE_INTS = 12
     T_BIN,
     T_IS_CATEGORICAL,
     T_BITSET,
-    T_START,
     T_NODE,
-) = range(12)
+) = range(11)
 TABLE_FLOATS = 3
 T_VALUE, T_THRESHOLD, T_GAIN = range(3)
 
-WORDS = 2  # int64 of a slot
 BITSET_WORDS = 8
 
 
@@ -93,9 +90,12 @@ class GrowthLimits(NamedTuple):
     l2_regularization: float
     reg_alpha: float
     shrinkage: float
-    gradient_bits: int  # of a sample's gradient, at most, without its sign
-    hessian_bits: int  # of its hessian
-    count_shift: int  # where the number of samples begins in a slot's second word
+    n_words: int  # int64 of a slot: 2, or 1 if all hessians are 1
+    gradient_bits: int  # of a sample's gradient, without its sign; of a slot's, if that is one word
+    hessian_bits: int  # of a sample's hessian
+    count_shift: (
+        int  # where the number of samples begins in a slot's second word; how many bits it has in one word
+    )
     n_row_parts: int  # the team is n_row_parts times n_feature_parts: see histogram_build
     n_feature_parts: int
     best_first: int  # 0: the order does not matter, and last in, first out needs fewer histograms
@@ -117,8 +117,10 @@ class Constraints(NamedTuple):
 class GrowthBuffers(NamedTuple):
     """Memory of a team, reused from tree to tree. What begins with n_threads belongs to a member each."""
 
-    samples: np.ndarray  # (n_samples + padding,) uint32: the samples of each node are neighbours
+    samples: np.ndarray  # (n_samples + padding,) uint32: a member's samples of each node are neighbours
     other_samples: np.ndarray  # (n_samples,) uint32
+    segments: np.ndarray  # (n_threads, capacity, 2) int64: where a member's samples of a node begin and end
+    sums: np.ndarray  # (n_blocks,) float64: of the magnitudes of gradients, block by block
     pool: np.ndarray  # (n_pool * histogram size,) int64: histograms of the nodes that wait
     parts: np.ndarray  # ((n_row_parts - 1) * histogram size,) int64
     ints: np.ndarray  # (n_threads, capacity, NODE_INTS) int64
@@ -134,7 +136,6 @@ class GrowthBuffers(NamedTuple):
     result_ints: np.ndarray  # (n_threads, 2, RESULT_INTS) int64
     result_floats: np.ndarray  # (n_threads, 2, RESULT_FLOATS) float64
     result_bitsets: np.ndarray  # (n_threads, 2, BITSET_WORDS) uint32
-    n_left: np.ndarray  # (n_threads, 8) int64
     greatest: np.ndarray  # (n_threads, 8) int64: bits of the greatest gradient and hessian
     tries: (
         np.ndarray

@@ -1,8 +1,8 @@
 """Draws from a NumPy bit generator inside kernels: the very stream that Python code would have drawn next.
 
 NumPy gives out the address of a generator's state and of the C function that advances it
-(``bit_generator.ctypes``). A kernel that calls it leaves the generator where the same draws in Python would have left it,
-buffered half of a 64-bit draw included.
+(``bit_generator.ctypes``). A kernel that calls it leaves the generator where the same draws in Python would have left
+it, buffered half of a 64-bit draw included.
 """
 
 import ctypes

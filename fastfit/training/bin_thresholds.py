@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from fastfit.kernels.bin_columns import gather_columns, take_distinct
+from fastfit.kernels.bin_columns import gather_columns, sort_columns, take_distinct
+from fastfit.kernels.node_sort import BUFFER_SPARE, SCRATCH_SIZE
 from fastfit.runtime.compile import as_readonly
+from fastfit.runtime.simd_sort import CAN_COMPRESS
 from fastfit.runtime.threads import map_threads, run_team, threads_for
 
 # scikit-learn keeps thresholds finite, for infinity means a split between missing values and all others.
@@ -12,6 +14,8 @@ ALMOST_INFINITY = 1e300
 # Nanoseconds that gathering and sorting a value takes, and bytes of columns that are copied at a time.
 _VALUE_WORK = 12.0
 _COPIED_BYTES = 32 << 20
+# Values of a column from which it is worth compiling a sort that is four times as fast as NumPy's on some CPUs.
+_MANY_VALUES = 100_000
 
 
 def find_bin_thresholds(
@@ -67,8 +71,9 @@ def find_bin_thresholds(
         copies = np.empty((len(run), len(rows)))
         values, row_step, column_step = as_vector(X)
         run_team(gather_columns, n_threads, values, row_step, column_step, rows, int(run[0]), copies)
+        _sort_columns(copies, n_threads)
         thresholds += map_threads(
-            lambda column, copies=copies: _thresholds(_sorted(copies[column]), None, max_bins),
+            lambda column, copies=copies: _thresholds(_numbers(copies[column]), None, max_bins),
             range(len(run)),
             n_threads,
         )
@@ -90,9 +95,19 @@ def _runs(columns, size):
     return [run[start : start + size] for run in runs for start in range(0, len(run), size)]
 
 
-def _sorted(values):
-    """Sort values in place and return those that are not NaN, which come first."""
-    values.sort()
+def _sort_columns(copies, n_threads):
+    """Sort each row in place, NaN to the end."""
+    n_values = copies.shape[1]
+    if not CAN_COMPRESS or n_values < _MANY_VALUES:
+        map_threads(lambda column: copies[column].sort(), range(len(copies)), n_threads)
+        return
+    buffers = np.empty((n_threads, n_values + BUFFER_SPARE), np.uint64)
+    scratch = np.empty((n_threads, SCRATCH_SIZE), np.uint64)
+    run_team(sort_columns, n_threads, copies, copies.view(np.int64), copies.view(np.uint64), buffers, scratch)
+
+
+def _numbers(values):
+    """Return those of sorted values that are not NaN, which come first."""
     return values[: np.searchsorted(values, np.nan)] if len(values) and np.isnan(values[-1]) else values
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastfit.kernels.bin_columns import BLOCK_ROWS, bin_columns
+from fastfit.kernels.bin_columns import BLOCK_ROWS, BLOCK_THRESHOLDS, bin_columns
 from fastfit.kernels.histogram_tree import BinnedColumns, slots_per_feature
 from fastfit.runtime.compile import as_readonly
 from fastfit.runtime.threads import run_team, threads_for
@@ -73,7 +73,7 @@ def bin_data(X, thresholds, is_categorical, missing_bin, *, for_growth=True, n_j
     if n_threads is None:
         n_threads = threads_for(_VALUE_WORK * X.size, n_jobs)
     values, row_step, column_step = as_vector(X)
-    padded, table = _padded_thresholds(thresholds, is_categorical)
+    blocks, starts = threshold_blocks(thresholds)
     flat_rows = np.empty(X.size + _PADDING, np.uint8)
     flat_rows[X.size :] = 0
     columns = np.empty(X.size if for_growth else n_threads * n_features * BLOCK_ROWS, np.uint8)
@@ -83,8 +83,8 @@ def bin_data(X, thresholds, is_categorical, missing_bin, *, for_growth=True, n_j
         n_threads,
         values,
         (n_samples, n_features, row_step, column_step),
-        padded,
-        table,
+        blocks,
+        np.stack([starts, is_categorical]).astype(np.int64),
         int(missing_bin),
         columns,
         bool(for_growth),
@@ -106,17 +106,34 @@ def bin_data(X, thresholds, is_categorical, missing_bin, *, for_growth=True, n_j
     return data._replace(kernel_data=_kernel_data(data, flat_rows, columns)) if for_growth else data
 
 
-def _padded_thresholds(thresholds, is_categorical):
-    """Return all thresholds in one array, each column's padded to 2**k - 1, and the table of the columns."""
-    sizes = np.array([len(t) for t in thresholds])
-    n_steps = np.array([int(size).bit_length() for size in sizes])
-    capacities = (1 << n_steps) - 1
-    starts = np.concatenate([[0], np.cumsum(capacities)])
-    padded = np.full(starts[-1] + 1, np.inf)
+def threshold_blocks(thresholds):
+    """Return thresholds as :func:`fastfit.kernels.bin_columns.bin_values` takes them.
+
+    Parameters
+    ----------
+    thresholds : list of ndarray of float64
+        Of each column, in ascending order.
+
+    Returns
+    -------
+    blocks : ndarray of float64
+    starts : ndarray of int64
+        Where each column's blocks begin.
+    """
+    # No value is above all blocks: behind the last threshold there is infinity, of 256 thresholds as of 255.
+    n_blocks = np.array([len(t) for t in thresholds], np.int64) // BLOCK_THRESHOLDS + 1
+    starts = np.concatenate([[0], np.cumsum((n_blocks + 1) * BLOCK_THRESHOLDS)])
+    blocks = np.full(starts[-1], np.inf)
     for start, column in zip(starts, thresholds, strict=False):
-        padded[start : start + len(column)] = column
-    table = np.stack([starts[:-1], n_steps, is_categorical]).astype(np.int64)
-    return padded, table
+        first = start + BLOCK_THRESHOLDS
+        blocks[first : first + len(column)] = column
+        # A threshold of NaN (between infinities) comes last, and scikit-learn takes nothing to be at or below it: what
+        # is above the one before is above it, too.
+        if len(column) and np.isnan(column[-1]):
+            blocks[first + len(column) - 1] = column[-2] if len(column) > 1 else -np.inf
+        last_ones = blocks[first + BLOCK_THRESHOLDS - 1 : first + len(column) : BLOCK_THRESHOLDS]
+        blocks[start : start + len(last_ones)] = last_ones
+    return blocks, starts[:-1]
 
 
 def _kernel_data(data, flat_rows, columns):

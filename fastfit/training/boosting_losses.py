@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastfit.kernels.boosting_losses import CLASS_BLOCK, LOSS_BLOCK, losses_kernel, slopes_kernel
+from fastfit.kernels.boosting_losses import CLASS_BLOCK, LOSS_BLOCK, SLOPE_BLOCK, losses_kernel, slopes_kernel
 from fastfit.runtime.threads import run_team, threads_for
 
 # Losses by name; the line search of the last two sets the values of leaves.
@@ -16,6 +16,8 @@ LOSSES = (
     "quantile",
 )
 LINE_SEARCH_LOSSES = ("absolute_error", "quantile")
+# All hessians are 1 unless samples have weights.
+UNIT_HESSIAN_LOSSES = ("squared_error", "absolute_error", "quantile")
 
 # Nanoseconds that a prediction of a sample takes.
 _SAMPLE_WORK = 4.0
@@ -37,11 +39,18 @@ def fill_slopes(loss, y, raw, sample_weight, quantile, values, n_threads):
     quantile : float or None
     values : ndarray
     n_threads : int
+
+    Returns
+    -------
+    loss : float or None
+        The mean loss, a by-product; None with weights.
     """
     weights = _NO_WEIGHTS if sample_weight is None else sample_weight
     quantile = 0.5 if quantile is None else float(quantile)
-    scratch = np.empty((n_threads, (len(values) + 2) * CLASS_BLOCK))
-    run_team(slopes_kernel(loss), n_threads, y, raw, weights, quantile, values, scratch)
+    sums = np.empty(-(-len(y) // LOSS_BLOCK))
+    scratch = np.empty((n_threads, max(2 * SLOPE_BLOCK, (len(values) + 4) * CLASS_BLOCK)))
+    run_team(slopes_kernel(loss), n_threads, y, raw, weights, quantile, values, sums, scratch)
+    return float(sums.sum() / len(y)) if sample_weight is None else None
 
 
 def loss_value(loss, y, raw_predictions, sample_weight=None, quantile=None, *, n_jobs=None, n_threads=None):

@@ -45,6 +45,7 @@ from fastfit.kernels.histogram_tree import (
 from fastfit.runtime.compile import as_readonly
 from fastfit.runtime.threads import CONTROL_SIZE, run_team, threads_for
 from fastfit.training.bin_thresholds import as_vector
+from fastfit.training.binned_data import threshold_blocks
 
 # A tree that rows can sweep through has at most as many nodes, and a feature at most as many thresholds.
 _MAX_NODES = 256
@@ -131,17 +132,13 @@ class PackedTrees:
         is_categorical = np.zeros(len(used), np.uint8)
         is_categorical[positions[is_category]] = 1
         if is_binned:
-            limits, table, padded = (
-                columns["bin_threshold"][is_split].astype(np.int64),
-                np.zeros((2, len(used))),
-                None,
-            )
-            limits = np.minimum(limits, _MAX_THRESHOLDS)
+            limits = np.minimum(columns["bin_threshold"][is_split].astype(np.int64), _MAX_THRESHOLDS)
+            threshold_starts, blocks = np.zeros(len(used)), np.zeros(1)
         else:
             coded = _code_thresholds(self.thresholds[is_split], positions, is_category, len(used))
             if coded is None:
                 return None
-            limits, table, padded = coded
+            limits, threshold_starts, blocks = coded
         splits = np.empty((len(features), SPLIT_FIELDS), np.int32)
         missing_left = columns["missing_go_to_left"][is_split]
         splits[:, S_NODE] = (np.arange(len(tree_of)) - self.starts[tree_of])[is_split]
@@ -160,18 +157,16 @@ class PackedTrees:
             self.starts,
             self.binned_sets if is_binned else self.raw_sets,
             self.known_sets,
-            np.zeros(1) if padded is None else padded,
-            np.stack([used, *table]).astype(np.int64),
+            blocks,
+            np.stack([used, threshold_starts]).astype(np.int64),
             is_categorical,
         )
 
 
 def _code_thresholds(thresholds, positions, is_category, n_used):
-    """Return each threshold's code, where each feature's padded thresholds begin and their k, and those; or None."""
+    """Return each threshold's code, where each feature's blocks of thresholds begin, and those; or None."""
     limits = np.zeros(len(thresholds), np.int64)
-    table = np.zeros((2, n_used), np.int64)
-    padded = []
-    start = 0
+    columns = []
     for position in range(n_used):
         own = np.flatnonzero((positions == position) & ~is_category)
         distinct = np.unique(thresholds[own])
@@ -181,13 +176,9 @@ def _code_thresholds(thresholds, positions, is_category, n_used):
         limits[own] = np.where(
             thresholds[own] < np.inf, np.searchsorted(finite, thresholds[own]), _MAX_THRESHOLDS
         )
-        n_steps = len(finite).bit_length()
-        column = np.full((1 << n_steps) - 1, np.inf)
-        column[: len(finite)] = finite
-        padded.append(column)
-        table[:, position] = start, n_steps
-        start += len(column)
-    return limits, table, np.concatenate([*padded, np.full(1, np.inf)])
+        columns.append(finite)
+    blocks, starts = threshold_blocks(columns)
+    return limits, starts, blocks
 
 
 def pack_trees(predictors, n_features, *, known_cat_bitsets=None, f_idx_map=None):

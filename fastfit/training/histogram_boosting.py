@@ -2,10 +2,16 @@
 
 import numpy as np
 
-from fastfit.kernels.histogram_tree import T_COUNT, T_IS_LEAF, T_START, T_VALUE
+from fastfit.kernels.histogram_tree import T_IS_LEAF, T_NODE, T_VALUE
 from fastfit.runtime.threads import map_threads, threads_for
-from fastfit.training.boosting_losses import LINE_SEARCH_LOSSES, LOSSES, fill_slopes, loss_value
-from fastfit.training.histogram_growth import GrowthOptions, GrownTree, TreeGrower, predictor_nodes
+from fastfit.training.boosting_losses import (
+    LINE_SEARCH_LOSSES,
+    LOSSES,
+    UNIT_HESSIAN_LOSSES,
+    fill_slopes,
+    loss_value,
+)
+from fastfit.training.histogram_growth import GrownTree, GrowthOptions, TreeGrower, predictor_nodes
 
 __all__ = ["GrownTree", "GrowthOptions", "HistogramBooster", "loss_value", "predictor_nodes"]
 
@@ -53,7 +59,7 @@ class HistogramBooster:
             raise ValueError(f"loss must be None or one of {LOSSES}, got {loss!r}.")
         if not raw_predictions.flags.f_contiguous or raw_predictions.dtype != np.float64:
             raise ValueError("raw_predictions must be float64 and F-contiguous.")
-        n_samples, n_trees = raw_predictions.shape
+        n_trees = raw_predictions.shape[1]
         if n_threads is None:
             n_threads = threads_for(_VALUE_WORK * bins.rows.size, n_jobs)
         self.loss = loss
@@ -64,10 +70,19 @@ class HistogramBooster:
         self.raw_predictions = raw_predictions
         self.quantile = quantile
         self.n_threads = n_threads
+        # The mean loss before each round; empty if the caller hands in gradients.
+        self.loss_curve = []
         self._raw = raw_predictions.T.reshape(-1)
         self._searches = loss in LINE_SEARCH_LOSSES
         self._options = options
-        self._grower = TreeGrower(bins, options, n_trees, n_threads, updates_raw=not self._searches)
+        self._grower = TreeGrower(
+            bins,
+            options,
+            n_trees,
+            n_threads,
+            updates_raw=not self._searches,
+            unit_hessians=sample_weight is None and loss in UNIT_HESSIAN_LOSSES,
+        )
 
     def boost_round(self, *, feature_rng=None, rows=None, columns=None, gradients=None, hessians=None):
         """Grow the trees of one round and add their values to the predictions.
@@ -77,8 +92,8 @@ class HistogramBooster:
         feature_rng : numpy.random.Generator or None, default=None
             Needed if ``options.max_features`` is below 1; drawn from as scikit-learn does.
         rows : ndarray of int or None, default=None
-            The samples to grow the trees on, in ascending order, without repetition. The others' predictions are updated
-            by walking down the trees.
+            The samples to grow the trees on, in ascending order, without repetition. The others' predictions are
+            updated by walking down the trees.
         columns : ndarray of bool of shape (n_features,) or None, default=None
             The features to grow the trees on.
         gradients, hessians : ndarray of shape (n_samples, n_trees), or None, default=None
@@ -90,9 +105,10 @@ class HistogramBooster:
         """
         values = self._grower.values
         if gradients is None:
-            fill_slopes(
+            loss = fill_slopes(
                 self.loss, self.y, self._raw, self.sample_weight, self.quantile, values, self.n_threads
             )
+            self.loss_curve.append(self.loss_value() if loss is None else loss)
         else:
             values[:, ::2] = np.asarray(gradients).reshape(len(self.y), -1).T
             values[:, 1::2] = np.asarray(hessians).reshape(-1, len(values)).T
@@ -124,13 +140,13 @@ class HistogramBooster:
         The loss has no second derivative, so that a Newton step says nothing; this is what minimises it in a leaf.
         """
         samples = self._grower.buffers.samples
+        segments = self._grower.buffers.segments
         leaves = np.flatnonzero(tree.ints[:, T_IS_LEAF])
-        starts = tree.ints[leaves, T_START]
-        ends = starts + tree.ints[leaves, T_COUNT]
+        nodes = tree.ints[leaves, T_NODE]
         raw = self._raw
 
         def search(leaf):
-            own = samples[starts[leaf] : ends[leaf]]
+            own = np.concatenate([samples[start:end] for start, end in segments[:, nodes[leaf]]])
             weights = None if self.sample_weight is None else self.sample_weight[own]
             step = _quantile(self.y[own] - raw[own], weights, self.loss, self.quantile)
             value = self._options.learning_rate * step

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastfit.kernels.histogram_build import ROWS_AHEAD
+from fastfit.kernels.histogram_build import ROWS_AHEAD, SUM_BLOCK
 from fastfit.kernels.histogram_growth import grow_trees
 from fastfit.kernels.histogram_tree import (
     BITSET_WORDS,
@@ -28,7 +28,6 @@ from fastfit.kernels.histogram_tree import (
     T_VALUE,
     TABLE_FLOATS,
     TABLE_INTS,
-    WORDS,
     Constraints,
     GrownTables,
     GrowthBuffers,
@@ -45,6 +44,9 @@ _LONG_VALUES = 20_000_000
 # Bits of a hessian; a slot's second word has room for so many only up to 65535 samples.
 _MAX_HESSIAN_BITS = 30
 _GRADIENT_BITS = 30
+# Bits of a slot of one word but the sign's and a spare one, and how many of them the mean gradient must have.
+_WORD_BITS = 62
+_MIN_MEAN_BITS = 18
 
 _NO_SAMPLES = np.empty(0, np.uint32)
 
@@ -121,15 +123,18 @@ class TreeGrower:
         Members of the team. The trees do not depend on it.
     updates_raw : bool
         Whether the values of leaves are added to the predictions.
+    unit_hessians : bool
+        Whether all hessians are 1: then histograms have half the size.
     """
 
-    def __init__(self, bins, options, n_trees, n_threads, updates_raw=True):
+    def __init__(self, bins, options, n_trees, n_threads, updates_raw=True, unit_hessians=False):
         self.bins = bins
         self.data = bins.kernel_data
         self.options = options
         self.n_trees = n_trees
         self.n_threads = n_threads
         self.updates_raw = updates_raw
+        self.unit_hessians = unit_hessians
         n_samples = self.data.n_samples
         self.capacity = _node_capacity(options, n_samples)
         self.limits = self._limits()
@@ -152,6 +157,7 @@ class TreeGrower:
         # One more bit than the number of samples needs: hessians are rounded up, too.
         count_bits = int(self.data.n_samples).bit_length()
         hessian_bits = min(_MAX_HESSIAN_BITS, 62 - 2 * count_bits)
+        is_one_word = self.unit_hessians and _WORD_BITS - 2 * count_bits >= _MIN_MEAN_BITS
         n_feature_parts = _n_feature_parts(self.n_threads, self.data.n_features)
         return GrowthLimits(
             max_leaf_nodes=-1 if options.max_leaf_nodes is None else int(options.max_leaf_nodes),
@@ -162,9 +168,10 @@ class TreeGrower:
             l2_regularization=float(options.l2_regularization),
             reg_alpha=float(options.reg_alpha),
             shrinkage=float(options.learning_rate),
-            gradient_bits=_GRADIENT_BITS,
+            n_words=1 if is_one_word else 2,
+            gradient_bits=_WORD_BITS - count_bits if is_one_word else _GRADIENT_BITS,
             hessian_bits=hessian_bits,
-            count_shift=hessian_bits + count_bits,
+            count_shift=count_bits if is_one_word else hessian_bits + count_bits,
             n_row_parts=self.n_threads // n_feature_parts,
             n_feature_parts=n_feature_parts,
             best_first=int(options.max_leaf_nodes is not None or options.max_features < 1.0),
@@ -177,7 +184,7 @@ class TreeGrower:
 
     def _buffers(self):
         data, capacity, n_threads = self.data, self.capacity, self.n_threads
-        size = data.n_features * data.n_slots * WORDS
+        size = data.n_features * data.n_slots * self.limits.n_words
         n_pool = _n_histograms(self.limits, capacity, data.n_samples)
         row = whole_lines(data.n_slots, np.int64)
         scans = aligned_zeros((n_threads, 3 * row), np.int64)
@@ -185,6 +192,8 @@ class TreeGrower:
         return GrowthBuffers(
             samples=np.zeros(data.n_samples + ROWS_AHEAD, np.uint32),
             other_samples=np.empty(data.n_samples, np.uint32),
+            segments=np.zeros((n_threads, capacity, 2), np.int64),
+            sums=np.zeros(-(-data.n_samples // SUM_BLOCK)),
             pool=aligned_zeros(n_pool * size, np.int64),
             parts=aligned_zeros((self.limits.n_row_parts - 1) * size, np.int64),
             ints=np.zeros((n_threads, capacity, NODE_INTS), np.int64),
@@ -200,7 +209,6 @@ class TreeGrower:
             result_ints=aligned_zeros((n_threads, 2, RESULT_INTS), np.int64),
             result_floats=aligned_zeros((n_threads, 2, RESULT_FLOATS), np.float64),
             result_bitsets=np.zeros((n_threads, 2, BITSET_WORDS), np.uint32),
-            n_left=aligned_zeros((n_threads, 8), np.int64),
             greatest=aligned_zeros((n_threads, 8), np.int64),
             tries=np.ones((2, 2 * data.n_features), np.uint8),
         )
@@ -238,7 +246,7 @@ class TreeGrower:
             limits,
             self.buffers,
             self.values,
-            self.values.view(np.int32),
+            self.values.view(np.int64),
             _NO_SAMPLES if rows is None else np.asarray(rows, np.uint32),
             raw_predictions,
             self.tables,

@@ -133,3 +133,20 @@ def test_a_column_without_values_is_refused():
     with pytest.raises(ValueError, match="Feature 1 has no value to make bins from"):
         ours.fit(X, y, sample_weight=np.isnan(X[:, 1]))
     ours.fit(X, y)
+
+
+def test_columns_sorted_in_vectors_have_the_same_thresholds(monkeypatch):
+    from fastfit.training import bin_thresholds
+
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30_000, 5))
+    X[:, 1] = np.rint(3 * X[:, 1])
+    X[rng.random(len(X)) < 0.1, 2] = np.nan
+    X[:5, 3] = [np.inf, -np.inf, -0.0, 0.0, -np.nan]
+    X[:, 4] *= 1e-310
+    by_numpy = bin_thresholds.find_bin_thresholds(X, 255)
+    monkeypatch.setattr(bin_thresholds, "_MANY_VALUES", 1000)
+    for n_threads in (1, 3):
+        in_vectors = bin_thresholds.find_bin_thresholds(X, 255, n_threads=n_threads)
+        for ours, theirs in zip(in_vectors, by_numpy, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
