@@ -175,10 +175,10 @@ class _Rounds:
         """Return the `SmallBoosting` for these data, or None if they are not small."""
         from fastfit.training import small_boosting
 
-        if X.size > small_boosting.SMALL_X or self.template.ccp_alpha != 0.0:
+        if not small_boosting.covers(X, self.options, self.template.ccp_alpha):
             return None
         return small_boosting.SmallBoosting(
-            self.trees.data,
+            self.trees.data.X_t,
             np.stack(self.targets),
             self.raw,
             np.ones(self.n_samples) if self.weight is None else self.weight,
