@@ -4,12 +4,12 @@ from numbers import Integral
 
 from sklearn import ensemble as sklearn_ensemble
 
-from fastfit.ensemble.boosting_fitting import BoostingFitting
+from fastfit.ensemble.boosting_fitting import ClassifierFitting
 from fastfit.ensemble.boosting_prediction import ClassifierPrediction
 
 
 class GradientBoostingClassifier(
-    ClassifierPrediction, BoostingFitting, sklearn_ensemble.GradientBoostingClassifier
+    ClassifierPrediction, ClassifierFitting, sklearn_ensemble.GradientBoostingClassifier
 ):
     """Gradient boosting for classification with exact trees.
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastfit.kernels.boosting_leaves import order_by_leaf, sum_leaf
-from fastfit.kernels.boosting_small_tree import grow_small_tree
 from fastfit.kernels.tree_node import LEFT_CHILD, N_NODES, RIGHT_CHILD, SPLIT_FEATURE, SPLIT_THRESHOLD
 from fastfit.runtime.compile import jit
+from fastfit.runtime.far_call import make_far_call
 from fastfit.runtime.team import stop_requested
 
 # Kinds of steps beside those of boosting_leaves: leaves keep their means, or somebody else computes the steps.
@@ -39,6 +39,9 @@ class SmallRound(NamedTuple):
     learning_rate: float
     kind: int
     factor: float  # what numerators of steps are multiplied by
+
+
+_grow_small_tree = make_far_call()
 
 
 @jit(internal=True, merge=True)
@@ -95,13 +98,15 @@ def small_round(
     n_threads,
     table,  # SmallTable
     work,  # SmallRound
+    grow,  # address of grow_small_tree, which so is not optimised again with everything here
 ):
     """Grow the trees of a round, one for each column of the gradients, and add their steps to the predictions."""
     for k in range(len(work.seeds)):
         if stop_requested(control):
             return
         _set_target(table, work, k)
-        grow_small_tree(table, work.seeds[k], work.ints[k], work.floats[k], work.values[k], work.counts[k])
+        of_tree = (table, work.seeds[k], work.ints[k], work.floats[k], work.values[k], work.counts[k])
+        _grow_small_tree(grow, of_tree)
         n_nodes = work.counts[k, 0, N_NODES]
         _find_leaves(table, work, k)
         if work.kind >= 0:

@@ -32,6 +32,9 @@ from fastfit.kernels.tree_node import (
 from fastfit.runtime.compile import jit
 from fastfit.runtime.simd import element
 
+# Picking a node's samples from all in order pays where those are at most so many times as many.
+PICK_SHARE = 8
+
 # Entries of SmallTable.stack: a node that waits.
 START, END, DEPTH, PARENT, SIDE, CONSTANTS = 0, 1, 2, 3, 4, 5
 STACK_FIELDS = 6
@@ -47,9 +50,12 @@ class SmallTable(NamedTuple):
 
     X_t: np.ndarray  # (n_features, n_samples) float32, without missing values
     codes: np.ndarray  # (n_features, n_samples) int64: ranks of the values, shifted to where keys have them
+    in_order: np.ndarray  # (n_features, n_samples) int64: keys of all samples by ascending value
+    has_ties: np.ndarray  # (n_features,) bool: whether a value occurs twice
     moments: np.ndarray  # (n_samples, 3) float64: weight, weight * target, target
     rows: np.ndarray  # (n_rows,) int64: samples that trees are grown from
     keys: np.ndarray  # (n_samples + 1,) int64, scratch
+    is_inside: np.ndarray  # (n_samples,) uint8, scratch: whether samples are in the node; zero at first
     features: np.ndarray  # (n_features,) int64: permutation of the draws
     constants: np.ndarray  # (n_features,) int64, scratch
     random_state: np.ndarray  # (1,) int64: of scikit-learn's generator
@@ -129,10 +135,20 @@ def _search(table, start, end, feature):
 def _try_feature(table, start, end, feature):
     """Enter the best split of a feature if it is better than the best so far; return True if it is constant."""
     keys, codes, X = table.keys, table.codes[feature], table.X_t[feature]
-    for p in range(start, end):
-        row = element(keys, p) & ROW_MASK
-        keys[p] = codes[row] | row
-    introsort(keys, start, end, table.sorting)
+    in_order = table.in_order[feature]
+    if not table.has_ties[feature] and len(in_order) <= PICK_SHARE * (end - start):
+        # Without ties there is one order only: that of all samples, less those that are elsewhere.
+        p = start
+        for i in range(len(in_order)):
+            keys[p] = in_order[i]
+            p += table.is_inside[in_order[i] & ROW_MASK]
+            if p == end:
+                break
+    else:
+        for p in range(start, end):
+            row = element(keys, p) & ROW_MASK
+            keys[p] = codes[row] | row
+        introsort(keys, start, end, table.sorting)
     if X[keys[end - 1] & ROW_MASK] <= X[keys[start] & ROW_MASK] + FEATURE_THRESHOLD:
         return True
     _search(table, start, end, feature)
@@ -146,6 +162,8 @@ def _try_features(table, start, end, n_known):
     max_features = table.limits.max_features
     n_drawn, n_found, n_visited, n_total = 0, 0, 0, n_known
     last = len(features)
+    for p in range(start, end):
+        table.is_inside[table.keys[p] & ROW_MASK] = 1
     while last > n_total and (n_visited < max_features or n_visited <= n_found + n_drawn):
         n_visited += 1
         drawn = draw_int(random_state, n_drawn, last - n_found)
@@ -166,6 +184,8 @@ def _try_features(table, start, end, n_known):
         last -= 1
         features[drawn] = features[last]
         features[last] = feature
+    for p in range(start, end):
+        table.is_inside[table.keys[p] & ROW_MASK] = 0
     for i in range(n_known):
         features[i] = constants[i]
     for i in range(n_known, n_total):

@@ -4,10 +4,11 @@ import numpy as np
 
 from fastfit.kernels.boosting_leaves import BINOMIAL, EXPONENTIAL
 from fastfit.kernels.boosting_round import KEEP_MEANS, LEAVE_TO_OTHERS, SmallRound, small_round
-from fastfit.kernels.boosting_small_tree import STACK_FIELDS, SmallTable
+from fastfit.kernels.boosting_small_tree import STACK_FIELDS, SmallTable, grow_small_tree
 from fastfit.kernels.general_problem import CODE_SHIFT
 from fastfit.kernels.tree_node import DEEPEST, N_NODES, NODE_FIELDS
 from fastfit.runtime.compile import as_readonly
+from fastfit.runtime.far_call import address_of_kernel
 from fastfit.runtime.threads import run_team
 from fastfit.training.boosting_leaves import LeafRows
 from fastfit.training.boosting_trees import BoostedTree
@@ -18,21 +19,25 @@ SMALL_X = 30_000
 _KINDS = {"binomial": BINOMIAL, "exponential": EXPONENTIAL, "mean": KEEP_MEANS, None: LEAVE_TO_OTHERS}
 _EVERY_ROW = np.empty(0, np.uint8)
 
+_addresses = {}
+
 
 def covers(X, options, ccp_alpha):
     """Tell whether rounds can be done so, and that pays: a small table, and trees that grow depth first."""
     return X.size <= SMALL_X and options.max_leaf_nodes <= 0 and ccp_alpha == 0.0
 
 
-def _shifted_ranks(X_t):
-    """Return the rank of every value within its row, equal values alike, as codes of keys: int64."""
+def _rank(X_t):
+    """Return codes, keys in order, and which features have ties: see `SmallTable`."""
     order = X_t.argsort(axis=1)
     in_order = np.take_along_axis(X_t, order, axis=1)
+    is_new = in_order[:, 1:] != in_order[:, :-1]
     ranks = np.zeros(X_t.shape, np.int64)
-    (in_order[:, 1:] != in_order[:, :-1]).cumsum(axis=1, out=ranks[:, 1:])
+    is_new.cumsum(axis=1, out=ranks[:, 1:])
+    ranks <<= CODE_SHIFT
     codes = np.empty_like(ranks)
-    np.put_along_axis(codes, order, ranks << CODE_SHIFT, axis=1)
-    return codes
+    np.put_along_axis(codes, order, ranks, axis=1)
+    return as_readonly(codes), as_readonly(ranks | order), as_readonly(~is_new.all(axis=1))
 
 
 class SmallBoosting:
@@ -63,12 +68,16 @@ class SmallBoosting:
         capacity = node_capacity(options, n_samples)
         rows = np.flatnonzero(weight)
         depth = min(options.max_depth, n_samples) + 2
+        codes, in_order, has_ties = _rank(X_t)
         self.table = SmallTable(
             X_t=X_t,
-            codes=as_readonly(_shifted_ranks(X_t)),
+            codes=codes,
+            in_order=in_order,
+            has_ties=has_ties,
             moments=np.empty((n_samples, 3)),
             rows=rows,
             keys=np.zeros(n_samples + 1, np.int64),
+            is_inside=np.zeros(n_samples, np.uint8),
             features=np.empty(n_features, np.int64),
             constants=np.empty(n_features, np.int64),
             random_state=np.empty(1, np.int64),
@@ -103,6 +112,15 @@ class SmallBoosting:
             kind=_KINDS[kind],
             factor=float(factor),
         )
+        self.grow = self._address()
+
+    def _address(self):
+        """Return where the kernel for trees is; it takes the same types in every run."""
+        if "grow" not in _addresses:
+            work = self.work
+            of_tree = work.ints[0], work.floats[0], work.values[0], work.counts[0]
+            _addresses["grow"] = address_of_kernel(grow_small_tree, self.table, 1, *of_tree)
+        return _addresses["grow"]
 
     @property
     def gradient(self):
@@ -138,7 +156,7 @@ class SmallBoosting:
         """
         work = self.work
         work.seeds[:] = seeds
-        run_team(small_round, 1, self.table, work)
+        run_team(small_round, 1, self.table, work, self.grow)
         return [self._tree(k) for k in range(len(work.seeds))]
 
     def _tree(self, k):
