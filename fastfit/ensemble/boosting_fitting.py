@@ -1,15 +1,19 @@
 """What both classes of exact gradient boosting share in ``fit``: scikit-learn's rounds around fastfit's trees."""
 
+import functools
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn import get_config
 from sklearn._loss import loss as losses
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble._gb import BaseGradientBoosting, VerboseReporter
 from sklearn.ensemble._gradient_boosting import _random_sample_mask
 from sklearn.tree._tree import NODE_DTYPE, Tree
 from sklearn.utils import check_random_state
 
+from fastfit.ensemble.boosting_callbacks import RoundReports
 from fastfit.ensemble.forest_fitting import unfitted_tree
 from fastfit.fallback import note_fallback
 from fastfit.former_fit import keep_former_fit
@@ -41,7 +45,7 @@ HALVED_LOSSES = (losses.HalfSquaredError, losses.HalfBinomialLoss)
 _ONE_VALUE = np.ones(1, dtype=np.intp)
 
 
-class BoostingFitting(ValidatesChangedParameters):
+class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
     """Mixin before scikit-learn's class: its checks, draws and learned attributes around fastfit's kernels."""
 
     def fit(self, X, y, sample_weight=None, monitor=None):
@@ -68,10 +72,18 @@ class BoostingFitting(ValidatesChangedParameters):
             The fitted ensemble. If the fit fails, the former fit stays.
         """
         with keep_former_fit(self):
+            return self._fit(X, y, sample_weight, monitor)
+
+    @with_callbacks
+    def _fit(self, X, y, sample_weight, monitor):
+        self._given = X, y, sample_weight
+        try:
             plain = self._plain_data(X, y, sample_weight)
             if plain is not None:
                 return self._fit_plain(*plain, monitor)
             return super().fit(X, y, sample_weight, monitor)
+        finally:
+            self.__dict__.pop("_given", None)
 
     def _plain_data(self, X, y, sample_weight):
         """Return X as float32 and y if data and settings need none of scikit-learn's checks and detours, else None.
@@ -129,7 +141,8 @@ class BoostingFitting(ValidatesChangedParameters):
         if sp.issparse(X):
             note_fallback(self, "sparse X")
             self.fit_engine_ = "scikit-learn"
-            return super()._fit_stages(
+            reports = RoundReports(self, 0, self._given, dict)
+            n_rounds = super()._fit_stages(
                 X,
                 y,
                 raw_predictions,
@@ -141,6 +154,9 @@ class BoostingFitting(ValidatesChangedParameters):
                 begin_at_stage,
                 monitor,
             )
+            reports.fitted_so_far = functools.partial(self._fitted_so_far, n_rounds)
+            reports.finish()
+            return n_rounds
         self.fit_engine_ = "fastfit"
         rounds = _Rounds(self, X, y, raw_predictions, sample_weight, random_state)
         early_stopping = None
@@ -151,15 +167,25 @@ class BoostingFitting(ValidatesChangedParameters):
             reporter = VerboseReporter(verbose=self.verbose)
             reporter.init(self, begin_at_stage)
         i = begin_at_stage
+        n_rounds = self.n_estimators - begin_at_stage
+        reports = RoundReports(self, n_rounds, self._given, lambda: self._fitted_so_far(i + 1))
         for i in range(begin_at_stage, self.n_estimators):
-            rounds.do_round(i)
-            if reporter is not None:
-                reporter.update(i, self)
-            if monitor is not None and monitor(i, self, rounds.variables(i, X, begin_at_stage)):
+            with reports.round() as report:
+                rounds.do_round(i)
+                if reporter is not None:
+                    reporter.update(i, self)
+                should_stop = monitor is not None and monitor(i, self, rounds.variables(i, X, begin_at_stage))
+                should_stop = should_stop or (early_stopping is not None and early_stopping.must_stop(i))
+            if should_stop or report.wants_to_stop:
                 break
-            if early_stopping is not None and early_stopping.must_stop(i):
-                break
+        reports.finish()
         return i + 1
+
+    def _fitted_so_far(self, n_rounds):
+        """Return the attributes of an ensemble of so many rounds that can predict."""
+        of_rounds = ("estimators_", "train_score_", "oob_improvement_", "oob_scores_")
+        attributes = {name: getattr(self, name)[:n_rounds] for name in of_rounds if hasattr(self, name)}
+        return {**attributes, "n_estimators_": n_rounds}
 
 
 class ClassifierFitting(BoostingFitting):
