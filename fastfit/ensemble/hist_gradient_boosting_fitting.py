@@ -15,9 +15,9 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from fastfit.ensemble.boosting_callbacks import RoundReports
 from fastfit.ensemble.hist_gradient_boosting_arguments import own_arguments
 from fastfit.ensemble.hist_gradient_boosting_bins import Part, bin_rows, fit_bin_mapper
-from fastfit.ensemble.boosting_callbacks import RoundReports
 from fastfit.ensemble.hist_gradient_boosting_categories import RareCategories
 from fastfit.ensemble.hist_gradient_boosting_importances import feature_importances
 from fastfit.ensemble.hist_gradient_boosting_labels import multinomial_baseline
@@ -28,6 +28,7 @@ from fastfit.ensemble.hist_gradient_boosting_validation import EarlyStopping, sp
 from fastfit.fallback import note_fallback
 from fastfit.former_fit import keep_former_fit
 from fastfit.parameters import ValidatesChangedParameters
+from fastfit.tree.plain_arrays import is_plain_target
 
 LARGEST_SEED = np.iinfo(np.uint32).max
 
@@ -85,7 +86,8 @@ class HistGradientBoostingFitting(
         is_warm = self.warm_start and self._is_fitted()
         messages = Messages(self)
         X, known_categories = self._preprocess_X(X, reset=True)
-        y = self._encode_y(_check_y(y, estimator=self))
+        is_plain = is_plain_target(y) and y.ndim == 1
+        y = self._encode_y(np.ascontiguousarray(y) if is_plain else _check_y(y, estimator=self))
         check_consistent_length(X, y)
         if not is_warm:
             self.__dict__.pop("_fitted_with_sw", None)
