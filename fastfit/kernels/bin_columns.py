@@ -36,9 +36,8 @@ def bin_values(
         value = element(values, first + i * step)
         position = 0
         for step_bits in range(n_steps - 1, -1, -1):
-            # A shift, not a choice: LLVM makes a branch of that, which is wrong every second time. Everything is above a
-            # threshold of NaN, a quantile between infinities.
-            is_above = not (value <= element(thresholds, start + position + (1 << step_bits) - 1))
+            # A shift, not a choice: LLVM makes a branch of that, which is wrong every second time.
+            is_above = value > element(thresholds, start + position + (1 << step_bits) - 1)
             position += np.int64(is_above) << step_bits
         is_missing = (value != value) | ((from_zero != 0) & (value < 0.0))
         n_missing += is_missing
