@@ -33,12 +33,13 @@ def make_both(name, **params):
 def fit_both(name, X, y, sample_weight=None, fit_params=None, **params):
     """Fit both; fastfit must not hand the fit to scikit-learn."""
     ours, theirs = make_both(name, **params)
-    with fastfit.config_context(fallback="error"):
-        ours.fit(X, y, sample_weight, **(fit_params or {}))
-    assert ours.fit_engine_ == "fastfit"
     # On few rows, and where others compute as well, threads of OpenMP mostly wait for each other.
     with _LIBRARIES.limit(limits=1, user_api="openmp"):
-        return ours, theirs.fit(X, y, sample_weight, **(fit_params or {}))
+        with fastfit.config_context(fallback="error"):
+            ours.fit(X, y, sample_weight, **(fit_params or {}))
+        theirs.fit(X, y, sample_weight, **(fit_params or {}))
+    assert ours.fit_engine_ == "fastfit"
+    return ours, theirs
 
 
 @dataclass
