@@ -16,6 +16,11 @@ from fastfit.training.tree_buffers import growth_limits, node_capacity
 
 # Values of X up to which the calls of a round would take longer than its kernels.
 SMALL_X = 30_000
+# The same for trees of this depth, and deeper ones, that try every feature of columns without ties: such columns are
+# sorted once for all nodes of all trees.
+SHALLOW, SHALLOW_X, DEEP_X = 4, 7_000, 3_000
+# How many columns are looked at for ties, and which share of a column's values makes many.
+COLUMNS_LOOKED_AT, MANY_TIES = 4, 0.1
 _KINDS = {"binomial": BINOMIAL, "exponential": EXPONENTIAL, "mean": KEEP_MEANS, None: LEAVE_TO_OTHERS}
 _EVERY_ROW = np.empty(0, np.uint8)
 
@@ -24,7 +29,18 @@ _addresses = {}
 
 def covers(X, options, ccp_alpha):
     """Tell whether rounds can be done so, and that pays: a small table, and trees that grow depth first."""
-    return X.size <= SMALL_X and options.max_leaf_nodes <= 0 and ccp_alpha == 0.0
+    if X.size > SMALL_X or options.max_leaf_nodes > 0 or ccp_alpha != 0.0:
+        return False
+    may_be_sorted_ahead = options.max_features >= X.shape[1] and X.size > (
+        SHALLOW_X if options.max_depth <= SHALLOW else DEEP_X
+    )
+    return not may_be_sorted_ahead or _has_ties(X)
+
+
+def _has_ties(X):
+    """Tell whether most columns have many ties: there the other engines have to sort at every node, too."""
+    columns = np.sort(X[:, :: max(X.shape[1] // COLUMNS_LOOKED_AT, 1)], axis=0)
+    return bool((columns[1:] == columns[:-1]).mean() > MANY_TIES)
 
 
 def _rank(X_t):
