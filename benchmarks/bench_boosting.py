@@ -1,15 +1,20 @@
-"""Gradient boosting: fit with every loss's kind of gradients, prediction, growth with the size of the problem, memory.
+"""Gradient boosting, on histograms and exact: fits with every kind of loss, prediction, growth with the size, memory.
 
 A round on histograms reads one byte of each value in the rows that it adds up, half of them below the root, and adds
 a pair of integers: 0.34 ns each from the first cache. So a tree of 31 leaves on 400k x 28 cannot take less than 5 ms on
 two cores here; reading the bins alone would take 1 ms at 20 GB/s.
+
+A round of exact boosting on 100k x 20 binned columns of float32 adds 2 million bins a level, 6 million for depth 3: at
+0.5 ns 3 ms, of which two cores do it in 1.5.
 
 Peers grow leaf-wise to as many leaves, with as many bins, as far as their arguments say so; Snap ML's trees are bounded
 by their depth.
 """
 
 import functools
+import math
 import time
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -32,7 +37,10 @@ from benchmarks.workload import (
 
 _CLASSIFIER = "ensemble:HistGradientBoostingClassifier"
 _REGRESSOR = "ensemble:HistGradientBoostingRegressor"
+_EXACT_CLASSIFIER = "ensemble:GradientBoostingClassifier"
+_EXACT_REGRESSOR = "ensemble:GradientBoostingRegressor"
 _FULL_FIT = {"early_stopping": False, "random_state": 0}
+_TWENTY = {"n_estimators": 20, "random_state": 0}
 
 
 # ------------------------------------------------------------------------------------------------ models
@@ -173,6 +181,81 @@ def _small_and_predict():
         yield Workload(f"{name} predict", data, 100_000, 28, models, call=predict, **same, max_rounds=5)
 
 
+# ------------------------------------------------------------------------------------------------ exact trees
+
+
+def staged_predict(estimator, data):
+    """Time predictions after each round, of as many rows as were held out."""
+    for _ in estimator.staged_predict(data.X_test):
+        pass
+
+
+# The same trees up to ties that rounding decides.
+_EQUAL = {"gap": prediction_gap, "tolerance": 1e-3, "max_rounds": 3}
+
+
+def _exact_fits():
+    """Shapes, losses and draws of exact boosting; columns that make sorts and searches work otherwise."""
+    name = "GradientBoostingClassifier"
+    table = functools.partial(Workload, name, clusters, 100_000, 20)
+    for settings, note in (
+        ({}, ""),
+        ({"subsample": 0.5, "max_features": "sqrt"}, "half of the rows, sqrt of the columns"),
+        ({"max_depth": None, "max_leaf_nodes": 16}, "16 leaves, best first"),
+        ({"max_depth": 8}, "depth 8"),
+    ):
+        estimators = ours_and_sklearn(_EXACT_CLASSIFIER, **{**_TWENTY, **settings})
+        yield table(estimators, **_EQUAL, note=", ".join(filter(None, ["20 rounds", note])))
+    five = ours_and_sklearn(_EXACT_CLASSIFIER, **{**_TWENTY, "n_estimators": 5})
+    for columns in ("heavily tied", "mostly constant"):
+        data = functools.partial(clusters, columns=columns)
+        yield Workload(name, data, 100_000, 20, five, **_EQUAL, note=f"{columns}, 5 rounds")
+    yield Workload(name, clusters, 20_000, 200, five, **_EQUAL, note="5 rounds")
+    classes = functools.partial(clusters, n_classes=5)
+    yield Workload(name, classes, 20_000, 20, five, **_EQUAL, note="5 classes, 5 rounds")
+    regressor = "GradientBoostingRegressor"
+    yield Workload(
+        regressor,
+        noisy_numbers,
+        100_000,
+        20,
+        ours_and_sklearn(_EXACT_REGRESSOR, **_TWENTY),
+        **_EQUAL,
+        note="20 rounds",
+    )
+    for loss in ("absolute_error", "huber", "quantile"):
+        estimators = ours_and_sklearn(_EXACT_REGRESSOR, **{**_TWENTY, "n_estimators": 5, "loss": loss})
+        yield Workload(regressor, noisy_numbers, 50_000, 20, estimators, **_EQUAL, note=f"{loss}, 5 rounds")
+
+
+def _exact_small_and_predict():
+    """Iris, and predictions: of one row, of many, after each round."""
+    for path, iris, n_columns in (
+        (_EXACT_CLASSIFIER, iris_classes, 4),
+        (_EXACT_REGRESSOR, iris_petal_width, 3),
+    ):
+        name, small = path.partition(":")[2], {"fixed_size": True, "note": "iris, 20 rounds"}
+        estimators = ours_and_sklearn(path, **_TWENTY)
+        yield Workload(f"{name} fit", iris, 150, n_columns, estimators, gap=prediction_gap, **small)
+        yield Workload(
+            f"{name} predict", iris, 150, n_columns, estimators, call=predict, gap=prediction_gap, **small
+        )
+    name = "GradientBoostingClassifier predict"
+    hundred = ours_and_sklearn(_EXACT_CLASSIFIER, n_estimators=100, subsample=0.1, random_state=0)
+    for call, note in ((predict_one_row, "1 row, 100 rounds"), (predict, "100 rounds")):
+        yield Workload(name, clusters, 100_000, 20, hundred, call=call, **_EQUAL, note=note)
+    yield Workload(
+        "GradientBoostingClassifier staged_predict",
+        clusters,
+        20_000,
+        20,
+        ours_and_sklearn(_EXACT_CLASSIFIER, **_TWENTY),
+        call=staged_predict,
+        **_EQUAL,
+        note="20 rounds",
+    )
+
+
 # ------------------------------------------------------------------------------------------------ growth
 
 # For each size that grows: what it is, and how a fit of so much is made. The others stay as they are here.
@@ -197,15 +280,42 @@ def log_log_slope(sizes, seconds):
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
-def growth_seconds(build, what, size):
+class Grown(NamedTuple):
+    """A family whose growth is measured: its classifier, and what it calls rounds."""
+
+    heading: str
+    path: str
+    rounds: str
+    params: dict
+    divisors: dict  # of sizes that would take too long
+
+
+_GROWN = {
+    "histograms": Grown("HGB", _CLASSIFIER, "max_iter", _FULL_FIT, {}),
+    "exact": Grown(
+        "GB",
+        _EXACT_CLASSIFIER,
+        "n_estimators",
+        {"max_depth": None, "random_state": 0},
+        # scikit-learn would take minutes.
+        {"n_samples": 5, "max_iter": 5},
+    ),
+}
+
+
+def growth_seconds(family, library, what, size):
     """Seconds of a fit at each of the sizes of `what`, the least of two turns."""
+    grown = _GROWN[family]
+    build = ours_and_sklearn(grown.path, **grown.params)[library]
     share = {"quick": 5, "tiny": _TINY_SHARE["n_samples"]}.get(size, 1)
     seconds = []
     for value in _GROWTH_STEPS[what]:
-        of_fit = {**_GROWTH_BASE, what: value}
-        n_rounds = max(of_fit["max_iter"] // (10 if size == "tiny" else 1), 1)
-        data = clusters(of_fit["n_samples"] // share, of_fit["n_features"])
-        estimator = build().set_params(max_iter=n_rounds, max_leaf_nodes=of_fit["max_leaf_nodes"])
+        steps = {**_GROWTH_BASE, what: value}
+        for name, divisor in grown.divisors.items():
+            steps[name] //= divisor
+        n_rounds = max(steps["max_iter"] // (10 if size == "tiny" else 1), 1)
+        data = clusters(steps["n_samples"] // share, steps["n_features"])
+        estimator = build().set_params(**{grown.rounds: n_rounds, "max_leaf_nodes": steps["max_leaf_nodes"]})
         turns = []
         for _ in range(2):
             started = time.perf_counter()
@@ -215,15 +325,14 @@ def growth_seconds(build, what, size):
     return seconds
 
 
-def _growth_probe(what):
-    builds = ours_and_sklearn(_CLASSIFIER, **_FULL_FIT)
-
+def _growth_probe(family, what):
     def measure(library, size):
-        return log_log_slope(_GROWTH_STEPS[what], growth_seconds(builds[library], what, size))
+        return log_log_slope(_GROWTH_STEPS[what], growth_seconds(family, library, what, size))
 
     steps = _GROWTH_STEPS[what]
-    note = f"log-log slope from {steps[0]:,} to {steps[-1]:,}"
-    return Probe(f"HGB time by {_GROWTH_NAMES[what]}", measure, unit="slope", note=note, repeats=3)
+    note = f"log-log slope over a factor of {steps[-1] // steps[0]}"
+    name = f"{_GROWN[family].heading} time by {_GROWTH_NAMES[what]}"
+    return Probe(name, measure, unit="slope", note=note, repeats=3 if family == "histograms" else 1)
 
 
 def _auc_below_lightgbm(library, size):
@@ -238,20 +347,27 @@ def _auc_below_lightgbm(library, size):
 # ------------------------------------------------------------------------------------------------ tables
 
 HISTOGRAM_WORKLOADS = [*_histogram_fits(), *_histogram_settings(), *_small_and_predict()]
-WORKLOADS = [*HISTOGRAM_WORKLOADS]
+EXACT_WORKLOADS = [*_exact_fits(), *_exact_small_and_predict()]
+WORKLOADS = [*HISTOGRAM_WORKLOADS, *EXACT_WORKLOADS]
 
 HISTOGRAM_SUBJECTS = [
     Subject("ensemble", "HistGradientBoostingClassifier", "noisy classification", "early_stopping=False"),
     Subject("ensemble", "HistGradientBoostingRegressor", "noisy regression", "early_stopping=False"),
 ]
-SUBJECTS = [*HISTOGRAM_SUBJECTS]
+EXACT_SUBJECTS = [
+    Subject("ensemble", "GradientBoostingClassifier", "noisy classification", "n_estimators=10"),
+    Subject("ensemble", "GradientBoostingRegressor", "noisy regression", "n_estimators=10"),
+]
+SUBJECTS = [*HISTOGRAM_SUBJECTS, *EXACT_SUBJECTS]
 
-GROWTH = [_growth_probe(what) for what in _GROWTH_STEPS]
+GROWTH = [_growth_probe(family, what) for family in _GROWN for what in _GROWTH_STEPS]
 PROBES = [
     import_probe("import {package}.ensemble", "the package and ensemble"),
     *map(cold_fit_probe, SUBJECTS),
     *map(warm_fit_probe, SUBJECTS),
     *(compared_memory_probe(subject, 400_000, 28, limit=1.0) for subject in HISTOGRAM_SUBJECTS),
+    # Sorted and binned columns of all rows: more than scikit-learn holds, which sorts anew at every node.
+    *(compared_memory_probe(subject, 100_000, 20, limit=math.inf) for subject in EXACT_SUBJECTS),
     Probe(
         "HGB AUC below LightGBM's",
         _auc_below_lightgbm,
@@ -274,11 +390,11 @@ def test_compile(benchmark, subject):
 
 
 @pytest.mark.parametrize("what", _GROWTH_STEPS)
-def test_growth(benchmark, what):
-    build = ours_and_sklearn(_CLASSIFIER, **_FULL_FIT)[OURS]
+@pytest.mark.parametrize("family", _GROWN)
+def test_growth(benchmark, family, what):
     size = size_of(benchmark)
-    benchmark.group = f"growth | {_GROWTH_NAMES[what]}"
-    seconds = benchmark.pedantic(growth_seconds, args=(build, what, size), rounds=1)
+    benchmark.group = f"growth of {_GROWN[family].heading} | {_GROWTH_NAMES[what]}"
+    seconds = benchmark.pedantic(growth_seconds, args=(family, OURS, what, size), rounds=1)
     benchmark.extra_info["slope"] = log_log_slope(_GROWTH_STEPS[what], seconds)
     assert len(seconds) == len(_GROWTH_STEPS[what])
     assert min(seconds) > 0.0

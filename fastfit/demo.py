@@ -101,6 +101,8 @@ _NETWORK = "neural_network:MLPClassifier"
 _NETWORK_OF_NUMBERS = "neural_network:MLPRegressor"
 _BOOSTING = "ensemble:HistGradientBoostingClassifier"
 _BOOSTING_OF_NUMBERS = "ensemble:HistGradientBoostingRegressor"
+_EXACT_BOOSTING = "ensemble:GradientBoostingClassifier"
+_EXACT_BOOSTING_OF_NUMBERS = "ensemble:GradientBoostingRegressor"
 _SEED = {"random_state": 0}
 _GD_SHOWN = ("solver", "learning_rate", "batch_size", "max_iter", "tol")
 _SGD_SHOWN = ("loss", "penalty", "alpha", "learning_rate", "batch_size", "max_iter")
@@ -117,6 +119,7 @@ _NETWORK_SHOWN = (
 )
 _QUICK_NETWORK = {**_SEED, "max_iter": 50}
 _BOOSTING_SHOWN = ("loss", "learning_rate", "max_iter", "max_leaf_nodes", "min_samples_leaf", "max_bins")
+_EXACT_BOOSTING_SHOWN = ("loss", "learning_rate", "n_estimators", "subsample", "max_depth", "max_features")
 _TEN_TREES = {**_SEED, "n_estimators": 10, "n_jobs": -1}
 
 CASES = (
@@ -124,6 +127,7 @@ CASES = (
     Case("diabetes", _REGRESSOR, _SEED, shown=_SGD_SHOWN),
     Case("diabetes", _TREE_OF_NUMBERS, _SEED, shown=_TREE_SHOWN),
     Case("diabetes", _BOOSTING_OF_NUMBERS, _SEED, shown=_BOOSTING_SHOWN),
+    Case("diabetes", _EXACT_BOOSTING_OF_NUMBERS, _SEED, shown=_EXACT_BOOSTING_SHOWN),
     Case("digits", _CLASSIFIER, _SEED, shown=_SGD_SHOWN),
     Case("digits", _FOREST, _SEED, shown=_FOREST_SHOWN),
     Case("digits", _NETWORK, _SEED, shown=_NETWORK_SHOWN),
@@ -133,6 +137,7 @@ CASES = (
     Case("breast cancer", _CLASSIFIER, {**_SEED, "loss": "log_loss"}),
     Case("breast cancer", _TREE, _SEED, shown=_TREE_SHOWN),
     Case("breast cancer", _BOOSTING, _SEED, shown=_BOOSTING_SHOWN),
+    Case("breast cancer", _EXACT_BOOSTING, _SEED, shown=_EXACT_BOOSTING_SHOWN),
     Case("regression", _LINEAR),
     Case("regression", _REGRESSOR, _SEED),
     Case("classification", _CLASSIFIER, _SEED),
@@ -142,6 +147,7 @@ CASES = (
     Case("classification", _NETWORK, {**_SEED, "max_iter": 10}),
     Case("classification", _NETWORK, {**_SEED, "max_iter": 10}, extras={"dtype": "float32"}),
     Case("classification", _BOOSTING, {**_SEED, "early_stopping": False}),
+    Case("classification", _EXACT_BOOSTING, {**_SEED, "n_estimators": 10}),
 )
 
 

@@ -133,6 +133,30 @@ def _mlp():
             yield _task(MLPRegressor(**settings, **few), X, numbers)
 
 
+def _exact_boosting():
+    """Every loss on a small table, and what takes other kernels on a large one."""
+    from fastfit.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+
+    X, classes, numbers = _tables()
+    two_rounds = {"n_estimators": 2}
+    for n_rows in (len(X) // 10, len(X)):
+        rows = slice(n_rows)
+        table = f"{n_rows} rows"
+        yield _task(
+            GradientBoostingClassifier(**two_rounds), X[rows], classes[rows] // 2, f"two classes, {table}"
+        )
+        yield _task(
+            GradientBoostingClassifier(**two_rounds), X[rows], classes[rows], f"more classes, {table}"
+        )
+        for loss in ("squared_error", "huber"):
+            yield _task(GradientBoostingRegressor(loss=loss, **two_rounds), X[rows], numbers[rows], table)
+    few = {"max_features": 2, **two_rounds}
+    yield _task(GradientBoostingRegressor(max_leaf_nodes=8, **few), X, numbers, "numbers")
+    X, numbers = np.tile(X, (4, 1)), np.tile(numbers, 4)
+    for settings in ({}, {"subsample": 0.5, "max_features": 2}):
+        yield _task(GradientBoostingRegressor(**two_rounds, **settings), X, numbers, "many rows")
+
+
 def _histogram_boosting():
     """Every loss, and what takes other kernels: stopping, medians of leaves, rows that are left out."""
     from fastfit.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -154,6 +178,7 @@ FAMILIES = {
     "linear": _linear,
     "tree": _tree,
     "forest": _forest,
+    "boosting": _exact_boosting,
     "hist_boosting": _histogram_boosting,
     "mlp": _mlp,
 }

@@ -19,6 +19,8 @@ SETTINGS = {
     "DecisionTreeRegressor": [{"splitter": "hist"}, {"criterion": "absolute_error"}],
     "RandomForestClassifier": [{"splitter": "hist", "n_estimators": 5}],
     "RandomForestRegressor": [{"splitter": "hist", "n_estimators": 5}],
+    "GradientBoostingClassifier": [{"n_estimators": 5, "subsample": 0.9, "max_features": 1}],
+    "GradientBoostingRegressor": [{"n_estimators": 20, "loss": "huber", "max_leaf_nodes": 4}],
     "HistGradientBoostingClassifier": [{"max_iter": 5, "subsample": 0.9, "compact_pickle": True}],
     "HistGradientBoostingRegressor": [{"max_iter": 20, "loss": "absolute_error"}],
     "LinearRegression": [

@@ -1,18 +1,27 @@
 """What both classes of exact gradient boosting share in ``fit``: scikit-learn's rounds around fastfit's trees."""
 
+import functools
+
 import numpy as np
 import scipy.sparse as sp
+from sklearn import get_config
 from sklearn._loss import loss as losses
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble._gb import BaseGradientBoosting, VerboseReporter
 from sklearn.ensemble._gradient_boosting import _random_sample_mask
 from sklearn.tree._tree import NODE_DTYPE, Tree
+from sklearn.utils import check_random_state
 
+from fastfit.ensemble.boosting_callbacks import RoundReports
 from fastfit.ensemble.forest_fitting import unfitted_tree
 from fastfit.fallback import note_fallback
 from fastfit.former_fit import keep_former_fit
 from fastfit.parameters import ValidatesChangedParameters
 from fastfit.runtime.threads import threads_for
 from fastfit.tree import DecisionTreeRegressor
+from fastfit.tree.class_labels import encode_labels
+from fastfit.tree.plain_arrays import is_plain_target, take_plain_features
 from fastfit.tree.tree_fitting import MAX_SEED, draw_seed, growth_options
 
 # Nanoseconds, roughly, that a value of X takes in one round.
@@ -36,7 +45,7 @@ HALVED_LOSSES = (losses.HalfSquaredError, losses.HalfBinomialLoss)
 _ONE_VALUE = np.ones(1, dtype=np.intp)
 
 
-class BoostingFitting(ValidatesChangedParameters):
+class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
     """Mixin before scikit-learn's class: its checks, draws and learned attributes around fastfit's kernels."""
 
     def fit(self, X, y, sample_weight=None, monitor=None):
@@ -63,7 +72,57 @@ class BoostingFitting(ValidatesChangedParameters):
             The fitted ensemble. If the fit fails, the former fit stays.
         """
         with keep_former_fit(self):
+            return self._fit(X, y, sample_weight, monitor)
+
+    @with_callbacks
+    def _fit(self, X, y, sample_weight, monitor):
+        self._given = X, y, sample_weight
+        try:
+            plain = self._plain_data(X, y, sample_weight)
+            if plain is not None:
+                return self._fit_plain(*plain, monitor)
             return super().fit(X, y, sample_weight, monitor)
+        finally:
+            self.__dict__.pop("_given", None)
+
+    def _plain_data(self, X, y, sample_weight):
+        """Return X as float32 and y if data and settings need none of scikit-learn's checks and detours, else None.
+
+        Those take a millisecond: as long as ten rounds on a small table.
+        """
+        if sample_weight is not None or self.init is not None or self.n_iter_no_change is not None:
+            return None
+        if self.warm_start or self.criterion != "deprecated" or not is_plain_target(y) or y.ndim != 1:
+            return None
+        X = take_plain_features(X, lambda: False)
+        return None if X is None or len(X[0]) != len(y) else (X[0], y)
+
+    def _fit_plain(self, X, y, monitor):
+        """Do what scikit-learn's ``fit`` does, for what `_plain_data` returned."""
+        if not get_config()["skip_parameter_validation"]:
+            self._validate_params()
+        self._clear_state()
+        self.__dict__.pop("feature_names_in_", None)
+        n_samples, self.n_features_in_ = X.shape
+        y = np.ascontiguousarray(self._encode_y(y=y, sample_weight=None))
+        sample_weight = np.ones(n_samples)
+        self._set_max_features()
+        self._loss = self._get_loss(sample_weight=sample_weight)
+        self._init_state()
+        self.init_.fit(X, y)
+        raw = np.empty((n_samples, self.n_trees_per_iteration_))
+        raw[:] = raw_of_dummy(self.init_, self._loss)
+        self._rng = check_random_state(self.random_state)
+        n_rounds = self._fit_stages(X, y, raw, sample_weight, self._rng, None, None, None, 0, monitor)
+        if n_rounds != len(self.estimators_):
+            self.estimators_ = self.estimators_[:n_rounds]
+            self.train_score_ = self.train_score_[:n_rounds]
+            if self.subsample < 1.0:
+                self.oob_improvement_ = self.oob_improvement_[:n_rounds]
+                self.oob_scores_ = self.oob_scores_[:n_rounds]
+                self.oob_score_ = self.oob_scores_[-1]
+        self.n_estimators_ = n_rounds
+        return self
 
     def _fit_stages(
         self,
@@ -82,7 +141,8 @@ class BoostingFitting(ValidatesChangedParameters):
         if sp.issparse(X):
             note_fallback(self, "sparse X")
             self.fit_engine_ = "scikit-learn"
-            return super()._fit_stages(
+            reports = RoundReports(self, 0, self._given, dict)
+            n_rounds = super()._fit_stages(
                 X,
                 y,
                 raw_predictions,
@@ -94,6 +154,9 @@ class BoostingFitting(ValidatesChangedParameters):
                 begin_at_stage,
                 monitor,
             )
+            reports.fitted_so_far = functools.partial(self._fitted_so_far, n_rounds)
+            reports.finish()
+            return n_rounds
         self.fit_engine_ = "fastfit"
         rounds = _Rounds(self, X, y, raw_predictions, sample_weight, random_state)
         early_stopping = None
@@ -104,15 +167,46 @@ class BoostingFitting(ValidatesChangedParameters):
             reporter = VerboseReporter(verbose=self.verbose)
             reporter.init(self, begin_at_stage)
         i = begin_at_stage
+        n_rounds = self.n_estimators - begin_at_stage
+        reports = RoundReports(self, n_rounds, self._given, lambda: self._fitted_so_far(i + 1))
         for i in range(begin_at_stage, self.n_estimators):
-            rounds.do_round(i)
-            if reporter is not None:
-                reporter.update(i, self)
-            if monitor is not None and monitor(i, self, rounds.variables(i, X, begin_at_stage)):
+            with reports.round() as report:
+                rounds.do_round(i)
+                if reporter is not None:
+                    reporter.update(i, self)
+                should_stop = monitor is not None and monitor(i, self, rounds.variables(i, X, begin_at_stage))
+                should_stop = should_stop or (early_stopping is not None and early_stopping.must_stop(i))
+            if should_stop or report.wants_to_stop:
                 break
-            if early_stopping is not None and early_stopping.must_stop(i):
-                break
+        reports.finish()
         return i + 1
+
+    def _fitted_so_far(self, n_rounds):
+        """Return the attributes of an ensemble of so many rounds that can predict."""
+        of_rounds = ("estimators_", "train_score_", "oob_improvement_", "oob_scores_")
+        attributes = {name: getattr(self, name)[:n_rounds] for name in of_rounds if hasattr(self, name)}
+        return {**attributes, "n_estimators_": n_rounds}
+
+
+class ClassifierFitting(BoostingFitting):
+    """Mixin before scikit-learn's class for classification."""
+
+    def _encode_y(self, y, sample_weight):
+        """Set what is known of the classes, and return their numbers as float64."""
+        if y.ndim != 1:
+            return super()._encode_y(y, sample_weight)
+        (self.classes_,), codes = encode_labels(y.reshape(-1, 1))
+        self.n_classes_ = len(self.classes_)
+        self.n_trees_per_iteration_ = 1 if self.n_classes_ <= 2 else self.n_classes_
+        n_weighted = self.n_classes_
+        if sample_weight is not None:
+            n_weighted = np.count_nonzero(np.bincount(codes[:, 0], sample_weight))
+        if n_weighted < 2:
+            raise ValueError(
+                f"y contains {n_weighted} class after sample_weight trimmed classes with zero weights, while a minimum "
+                "of 2 classes are required."
+            )
+        return codes[:, 0].astype(np.float64)
 
 
 class _EarlyStopping:
@@ -175,10 +269,10 @@ class _Rounds:
         """Return the `SmallBoosting` for these data, or None if they are not small."""
         from fastfit.training import small_boosting
 
-        if X.size > small_boosting.SMALL_X or self.template.ccp_alpha != 0.0:
+        if not small_boosting.covers(X, self.options, self.template.ccp_alpha):
             return None
         return small_boosting.SmallBoosting(
-            self.trees.data,
+            self.trees.data.X_t,
             np.stack(self.targets),
             self.raw,
             np.ones(self.n_samples) if self.weight is None else self.weight,
@@ -327,6 +421,17 @@ class _Rounds:
             return residual_steps(leaf_rows, residuals, weight, 50, loss.closs.delta)
         rank = 100 * loss.closs.quantile if isinstance(loss, losses.PinballLoss) else 50
         return residual_steps(leaf_rows, residuals, weight, rank)
+
+
+def raw_of_dummy(init, loss):
+    """Return the raw predictions of one sample by a dummy that is fitted: bit for bit those of scikit-learn."""
+    if isinstance(init, DummyRegressor):
+        return loss.link.link(np.float64(init.constant_[0, 0]))
+    smallest = np.finfo(np.float64).eps
+    shares = np.clip(init.class_prior_, smallest, 1.0 - smallest)
+    if loss.is_multiclass:
+        return np.log(shares / np.exp(np.mean(np.log(shares))))
+    return loss.link.link(shares[1:])
 
 
 def _kind_of_steps(loss):

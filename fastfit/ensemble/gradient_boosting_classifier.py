@@ -4,12 +4,12 @@ from numbers import Integral
 
 from sklearn import ensemble as sklearn_ensemble
 
-from fastfit.ensemble.boosting_fitting import BoostingFitting
+from fastfit.ensemble.boosting_fitting import ClassifierFitting
 from fastfit.ensemble.boosting_prediction import ClassifierPrediction
 
 
 class GradientBoostingClassifier(
-    ClassifierPrediction, BoostingFitting, sklearn_ensemble.GradientBoostingClassifier
+    ClassifierPrediction, ClassifierFitting, sklearn_ensemble.GradientBoostingClassifier
 ):
     """Gradient boosting for classification with exact trees.
 
@@ -155,6 +155,12 @@ class GradientBoostingClassifier(
     tell in which few bins the best split may be, and only these are looked at value by value: the split is still the
     best of all, at the price of a histogram. Where two splits are equal but for rounding, sums are made again in
     scikit-learn's order.
+
+    Small tables are boosted by a kernel that does a whole round, sorting as scikit-learn sorts; sums have its order,
+    and trees every bit.
+
+    ``set_callbacks`` takes callbacks of scikit-learn's protocol, which are told of every round. If a fit is
+    interrupted, the former one stays, and a warm start goes on from there.
 
     Predictions walk through a packed copy of the trees, made at the first prediction and anew when there are other
     trees.

@@ -155,6 +155,12 @@ class GradientBoostingRegressor(
     best of all, at the price of a histogram. Where two splits are equal but for rounding, sums are made again in
     scikit-learn's order.
 
+    Small tables are boosted by a kernel that does a whole round, sorting as scikit-learn sorts; sums have its order,
+    and trees every bit.
+
+    ``set_callbacks`` takes callbacks of scikit-learn's protocol, which are told of every round. If a fit is
+    interrupted, the former one stays, and a warm start goes on from there.
+
     Predictions walk through a packed copy of the trees, made at the first prediction and anew when there are other
     trees.
 

@@ -105,9 +105,19 @@ def bin_rows(mapper, X, rows, *, for_growth, n_jobs):
 
     return bin_data(
         X if rows is None else X.take(rows, axis=0),
-        mapper.bin_thresholds_,
+        [_without_nan(thresholds) for thresholds in mapper.bin_thresholds_],
         mapper.is_categorical_,
         mapper.missing_values_bin_idx_,
         for_growth=for_growth,
         n_jobs=n_jobs,
     )
+
+
+def _without_nan(thresholds):
+    """Return thresholds of which the last is not NaN, as a quantile between infinities is.
+
+    scikit-learn's search puts nothing below a threshold of NaN. Repeating the one before it does the same.
+    """
+    if len(thresholds) == 0 or not np.isnan(thresholds[-1]):
+        return thresholds
+    return np.append(thresholds[:-1], thresholds[-2] if len(thresholds) > 1 else -np.inf)

@@ -3,6 +3,18 @@
 import numpy as np
 from sklearn.utils._missing import is_scalar_nan
 
+from fastfit.tree.plain_arrays import FLOAT_DTYPES
+
+
+def _is_plain(X):
+    """Tell whether X is a table of floats, any of which will do, with nothing to know of its columns."""
+    return type(X) is np.ndarray and X.dtype in FLOAT_DTYPES and X.ndim == 2 and 0 not in X.shape
+
+
+def _takes_categories_from_types(estimator):
+    given = estimator.categorical_features
+    return given is None or (isinstance(given, str) and given == "from_dtype")
+
 
 class RareCategories:
     """Mixin before scikit-learn's class: what `group_rare_categories` does.
@@ -13,6 +25,12 @@ class RareCategories:
 
     def _preprocess_X(self, X, *, reset):
         """Return X as floats, codes of categories first; when fitting, also the codes of each feature or None."""
+        if reset and _is_plain(X) and _takes_categories_from_types(self):
+            # scikit-learn's checks take as long as five rounds on a small table.
+            self.is_categorical_ = self._preprocessor = self._is_categorical_remapped = None
+            self.__dict__.pop("feature_names_in_", None)
+            self.n_features_in_ = X.shape[1]
+            return X.astype(np.float64, copy=False), None
         if not reset or not self.group_rare_categories:
             return super()._preprocess_X(X, reset=reset)
         preprocessed, known_categories = super()._preprocess_X(X, reset=True)

@@ -3,7 +3,7 @@
 from itertools import chain
 
 import numpy as np
-from sklearn import get_config
+from sklearn import config_context, get_config
 from sklearn._loss.loss import BaseLoss
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
@@ -15,9 +15,9 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from fastfit.ensemble.boosting_callbacks import RoundReports
 from fastfit.ensemble.hist_gradient_boosting_arguments import own_arguments
 from fastfit.ensemble.hist_gradient_boosting_bins import Part, bin_rows, fit_bin_mapper
-from fastfit.ensemble.hist_gradient_boosting_callbacks import RoundReports
 from fastfit.ensemble.hist_gradient_boosting_categories import RareCategories
 from fastfit.ensemble.hist_gradient_boosting_importances import feature_importances
 from fastfit.ensemble.hist_gradient_boosting_labels import multinomial_baseline
@@ -28,6 +28,7 @@ from fastfit.ensemble.hist_gradient_boosting_validation import EarlyStopping, sp
 from fastfit.fallback import note_fallback
 from fastfit.former_fit import keep_former_fit
 from fastfit.parameters import ValidatesChangedParameters
+from fastfit.tree.plain_arrays import is_plain_target
 
 LARGEST_SEED = np.iinfo(np.uint32).max
 
@@ -61,7 +62,8 @@ class HistGradientBoostingFitting(
         """
         if not get_config()["skip_parameter_validation"]:
             self._validate_params()
-        with keep_former_fit(self):
+        # As around scikit-learn's ``fit``: what it calls with parameters of ours has no words of its own for them.
+        with config_context(skip_parameter_validation=True), keep_former_fit(self):
             return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
     @property
@@ -84,7 +86,8 @@ class HistGradientBoostingFitting(
         is_warm = self.warm_start and self._is_fitted()
         messages = Messages(self)
         X, known_categories = self._preprocess_X(X, reset=True)
-        y = self._encode_y(_check_y(y, estimator=self))
+        is_plain = is_plain_target(y) and y.ndim == 1
+        y = self._encode_y(np.ascontiguousarray(y) if is_plain else _check_y(y, estimator=self))
         check_consistent_length(X, y)
         if not is_warm:
             self.__dict__.pop("_fitted_with_sw", None)
@@ -239,7 +242,7 @@ class HistGradientBoostingFitting(
             stopping.score()
         n_rounds = self.max_iter - len(self._predictors)
         messages.begin()
-        reports = RoundReports(self, n_rounds, given)
+        reports = RoundReports(self, n_rounds, given, self._fitted_so_far)
         if stopping is None and not reports.wanted and not messages.of_rounds:
             rounds.run_all(n_rounds)
         else:
@@ -247,6 +250,9 @@ class HistGradientBoostingFitting(
         reports.finish()
         messages.finish()
         self._finish_lists(rounds)
+
+    def _fitted_so_far(self):
+        return {"_predictors": list(self._predictors), "_in_fit": None}
 
     def _run_watched(self, rounds, n_rounds, stopping, reports, messages):
         for _ in range(n_rounds):

@@ -5,15 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastfit.kernels.boosting_leaves import order_by_leaf, sum_leaf
-from fastfit.kernels.tree_node import (
-    LEFT_CHILD,
-    N_NODES,
-    RIGHT_CHILD,
-    SPLIT_FEATURE,
-    SPLIT_THRESHOLD,
-    NodeTable,
-)
+from fastfit.kernels.tree_node import LEFT_CHILD, N_NODES, RIGHT_CHILD, SPLIT_FEATURE, SPLIT_THRESHOLD
 from fastfit.runtime.compile import jit
+from fastfit.runtime.far_call import make_far_call
 from fastfit.runtime.team import stop_requested
 
 # Kinds of steps beside those of boosting_leaves: leaves keep their means, or somebody else computes the steps.
@@ -25,13 +19,11 @@ TINY = 1e-150
 class SmallRound(NamedTuple):
     """The state of a run, and the trees of one round."""
 
-    X_t: np.ndarray  # (n_features, n_samples) float32
     y: np.ndarray  # (n_trees, n_samples) float64: for two or more classes 0 or 1
     gradient: np.ndarray  # (n_samples, n_trees) float64: of the loss, for this round
     raw: np.ndarray  # (n_samples, n_trees) float64: predictions, in and out
     weight: np.ndarray  # (n_samples,) float64: weights, 0 for samples that are not in the bag
     in_bag: np.ndarray  # (n_samples,) uint8, or (0,): all are
-    rows: np.ndarray  # (n_rows,) int64: those with a weight
     seeds: np.ndarray  # (n_trees,) int64
     ints: np.ndarray  # (n_trees, capacity, NODE_FIELDS) int64, out
     floats: np.ndarray  # (n_trees, capacity, NODE_FIELDS) float64, the same memory
@@ -49,38 +41,31 @@ class SmallRound(NamedTuple):
     factor: float  # what numerators of steps are multiplied by
 
 
-@jit(internal=True)
-def _begin_tree(problem, scratch, work, k):
-    """Give the engine its target, and set it back to where a tree begins."""
+_grow_small_tree = make_far_call()
+
+
+@jit(internal=True, merge=True)
+def _set_target(table, work, k):
     for i in range(len(work.leaf_rows)):
         step = -work.gradient[i, k]
         work.neg_gradient[i] = step
-        problem.moments[i, 0] = work.weight[i]
-        problem.moments[i, 1] = work.weight[i] * step
-        problem.y[i, 0] = step
-    for i in range(len(work.rows)):
-        scratch.keys[i] = work.rows[i]
-    for i in range(len(scratch.draw.features)):
-        scratch.draw.features[i] = i
-        scratch.draw.constants[i] = 0
-    scratch.draw.random_state[0] = work.seeds[k]
-    for i in range(len(scratch.marks)):
-        scratch.marks[i] = 0
-    work.counts[k, 0, 0] = work.counts[k, 0, 1] = 0
+        table.moments[i, 0] = work.weight[i]
+        table.moments[i, 1] = work.weight[i] * step
+        table.moments[i, 2] = step
 
 
-@jit(internal=True)
-def _find_leaves(work, k):
+@jit(internal=True, merge=True)
+def _find_leaves(table, work, k):
     for i in range(len(work.leaf_rows)):
         node = 0
         while work.ints[k, node, LEFT_CHILD] >= 0:
-            x = work.X_t[work.ints[k, node, SPLIT_FEATURE], i]
+            x = table.X_t[work.ints[k, node, SPLIT_FEATURE], i]
             goes_left = x <= work.floats[k, node, SPLIT_THRESHOLD]
             node = work.ints[k, node, LEFT_CHILD if goes_left else RIGHT_CHILD]
         work.leaves[k, i] = node
 
 
-@jit(internal=True)
+@jit(internal=True, merge=True)
 def _take_steps(work, k, n_nodes):
     """Set the values of the leaves to Newton's steps."""
     starts = work.starts[: n_nodes + 2]
@@ -106,31 +91,26 @@ def _take_steps(work, k, n_nodes):
             work.values[k, node, 0, 0] = 0.0 if abs(denominator) < TINY else numerator / denominator
 
 
-def make_small_round(grow):
-    """Return the kernel that does a round with an engine for trees.
-
-    Parameters
-    ----------
-    grow : kernel
-        ``grow(control, thread_idx, n_threads, problem, scratch, waiting, limits, table)`` of the general engine.
-    """
-
-    @jit
-    def small_round(control, thread_idx, n_threads, problem, scratch, waiting, limits, work):
-        for k in range(len(work.seeds)):
-            _begin_tree(problem, scratch, work, k)
-            table = NodeTable(work.ints[k], work.floats[k], work.counts[k])
-            grow(control, thread_idx, n_threads, problem, scratch, waiting, limits, table)
-            if stop_requested(control):
-                return
-            n_nodes = work.counts[k, 0, N_NODES]
-            for node in range(n_nodes):
-                work.values[k, node, 0, 0] = problem.values[node, 0, 0]
-            _find_leaves(work, k)
-            if work.kind >= 0:
-                _take_steps(work, k, n_nodes)
-            # All gradients were taken before the round.
-            for i in range(len(work.leaf_rows) if work.kind >= KEEP_MEANS else 0):
-                work.raw[i, k] += work.learning_rate * work.values[k, work.leaves[k, i], 0, 0]
-
-    return small_round
+@jit
+def small_round(
+    control,
+    thread_idx,
+    n_threads,
+    table,  # SmallTable
+    work,  # SmallRound
+    grow,  # address of grow_small_tree, which so is not optimised again with everything here
+):
+    """Grow the trees of a round, one for each column of the gradients, and add their steps to the predictions."""
+    for k in range(len(work.seeds)):
+        if stop_requested(control):
+            return
+        _set_target(table, work, k)
+        of_tree = (table, work.seeds[k], work.ints[k], work.floats[k], work.values[k], work.counts[k])
+        _grow_small_tree(grow, of_tree)
+        n_nodes = work.counts[k, 0, N_NODES]
+        _find_leaves(table, work, k)
+        if work.kind >= 0:
+            _take_steps(work, k, n_nodes)
+        # All gradients were taken before the round.
+        for i in range(len(work.leaf_rows) if work.kind >= KEEP_MEANS else 0):
+            work.raw[i, k] += work.learning_rate * work.values[k, work.leaves[k, i], 0, 0]

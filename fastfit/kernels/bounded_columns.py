@@ -23,6 +23,8 @@ from fastfit.runtime.simd import element
 from fastfit.runtime.team import stop_requested, take_next
 
 N_BINS = 256
+# So many values of a column at most are frequent.
+MAX_FREQUENT = 32
 
 
 class BinnedColumns(NamedTuple):
@@ -36,26 +38,53 @@ class BinnedColumns(NamedTuple):
     is_divisible: np.ndarray  # (n_features, N_BINS) uint8: whether a bin has more than one value
 
 
+@jit(inline=True, internal=True)
+def _end_of_value(rows, n_samples, start):
+    """Return where the samples of the value that begins here end."""
+    end = start + 1
+    while end < n_samples and element(rows, end) & NEW_VALUE == 0:
+        end += 1
+    return end
+
+
+@jit(internal=True)
+def _choose_share(rows, n_samples):
+    """Return how many samples a bin needs before the next may begin, and from how many on a value has its own.
+
+    A column that is zero but for one in fifty has as many bins for those as any other column for all of its samples.
+    """
+    n_values, n_frequent, n_rest, start = 0, 0, n_samples, 0
+    frequent = (n_samples + MAX_FREQUENT - 1) // MAX_FREQUENT
+    while start < n_samples:
+        end = _end_of_value(rows, n_samples, start)
+        n_values += 1
+        if end - start >= frequent:
+            n_frequent += 1
+            n_rest -= end - start
+        start = end
+    # A frequent value may cut a bin short before it.
+    n_bins = N_BINS - 2 * n_frequent - 1
+    return (1 if n_values <= N_BINS else (n_rest + n_bins - 1) // n_bins), frequent
+
+
 @jit(internal=True)
 def _cut_column(rows, n_samples, bin_start, is_divisible):
     """Begin a bin at the first value after each share of the samples; return the number of bins.
 
     No bin begins with a value that is nearly equal to another one: a split between bins is always allowed.
     """
-    n_values = 0
-    for i in range(n_samples):
-        n_values += np.int64(element(rows, i) >> np.uint32(31))
-    share = 1 if n_values <= N_BINS else (n_samples + N_BINS - 1) // N_BINS
-    bin_idx = -1
-    for i in range(n_samples):
-        entry = element(rows, i)
-        if entry & NEW_VALUE != 0:
-            if bin_idx < 0 or (entry & NEARLY_EQUAL == 0 and i - bin_start[bin_idx] >= share):
-                bin_idx += 1
-                bin_start[bin_idx] = i
-                is_divisible[bin_idx] = 0
-            else:
-                is_divisible[bin_idx] = 1
+    share, frequent = _choose_share(rows, n_samples)
+    bin_idx, start = -1, 0
+    while start < n_samples:
+        end = _end_of_value(rows, n_samples, start)
+        is_apart = bin_idx < 0 or element(rows, start) & NEARLY_EQUAL == 0
+        if is_apart and (bin_idx < 0 or start - bin_start[bin_idx] >= share or end - start >= frequent):
+            bin_idx += 1
+            bin_start[bin_idx] = start
+            is_divisible[bin_idx] = 0
+        else:
+            is_divisible[bin_idx] = 1
+        start = end
     bin_start[bin_idx + 1] = n_samples
     return bin_idx + 1
 

@@ -97,6 +97,41 @@ def _sort_by_heap(keys, start, end):
 
 
 @jit(internal=True)
+def introsort(
+    keys,  # (> end,) int64, none negative
+    start,
+    end,
+    stack,  # (128, 3) int64
+):
+    """Sort keys[start:end] by code, move for move as scikit-learn does."""
+    n_splits = 0
+    size = end - start
+    while size > 1:
+        size >>= 1
+        n_splits += 2
+    n_waiting = 0
+    while True:
+        while end - start > INSERTION_SIZE and n_splits > 0:
+            n_splits -= 1
+            equal, greater = _partition(keys, start, end)
+            stack[n_waiting, 0] = greater
+            stack[n_waiting, 1] = end
+            stack[n_waiting, 2] = n_splits
+            n_waiting += 1
+            end = equal
+        if end - start > INSERTION_SIZE:
+            _sort_by_heap(keys, start, end)
+        else:
+            _sort_by_insertion(keys, start, end)
+        if n_waiting == 0:
+            return
+        n_waiting -= 1
+        start = stack[n_waiting, 0]
+        end = stack[n_waiting, 1]
+        n_splits = stack[n_waiting, 2]
+
+
+@jit(internal=True)
 def order_ties(
     keys,  # (n_keys,) int64
     start,

@@ -1,30 +1,59 @@
 """Rounds of boosting on small tables: the engine's buffers are made once, and a round is one call of a kernel."""
 
-import functools
-
 import numpy as np
 
 from fastfit.kernels.boosting_leaves import BINOMIAL, EXPONENTIAL
-from fastfit.kernels.boosting_round import KEEP_MEANS, LEAVE_TO_OTHERS, SmallRound, make_small_round
-from fastfit.kernels.general_engine import general_kernel
+from fastfit.kernels.boosting_round import KEEP_MEANS, LEAVE_TO_OTHERS, SmallRound, small_round
+from fastfit.kernels.boosting_small_tree import STACK_FIELDS, SmallTable, grow_small_tree
+from fastfit.kernels.general_problem import CODE_SHIFT
 from fastfit.kernels.tree_node import DEEPEST, N_NODES, NODE_FIELDS
 from fastfit.runtime.compile import as_readonly
+from fastfit.runtime.far_call import address_of_kernel
 from fastfit.runtime.threads import run_team
-from fastfit.training import general_growth
 from fastfit.training.boosting_leaves import LeafRows
 from fastfit.training.boosting_trees import BoostedTree
-from fastfit.training.tree_buffers import growth_limits, node_capacity, waiting_nodes
-from fastfit.training.tree_growth import Target
+from fastfit.training.tree_buffers import growth_limits, node_capacity
 
 # Values of X up to which the calls of a round would take longer than its kernels.
 SMALL_X = 30_000
+# The same for trees of this depth, and deeper ones, that try every feature of columns without ties: such columns are
+# sorted once for all nodes of all trees.
+SHALLOW, SHALLOW_X, DEEP_X = 4, 7_000, 3_000
+# How many columns are looked at for ties, and which share of a column's values makes many.
+COLUMNS_LOOKED_AT, MANY_TIES = 4, 0.1
 _KINDS = {"binomial": BINOMIAL, "exponential": EXPONENTIAL, "mean": KEEP_MEANS, None: LEAVE_TO_OTHERS}
 _EVERY_ROW = np.empty(0, np.uint8)
 
+_addresses = {}
 
-@functools.cache
-def _kernel(best_first):
-    return make_small_round(general_kernel("squared_error", "best", True, best_first))
+
+def covers(X, options, ccp_alpha):
+    """Tell whether rounds can be done so, and that pays: a small table, and trees that grow depth first."""
+    if X.size > SMALL_X or options.max_leaf_nodes > 0 or ccp_alpha != 0.0:
+        return False
+    may_be_sorted_ahead = options.max_features >= X.shape[1] and X.size > (
+        SHALLOW_X if options.max_depth <= SHALLOW else DEEP_X
+    )
+    return not may_be_sorted_ahead or _has_ties(X)
+
+
+def _has_ties(X):
+    """Tell whether most columns have many ties: there the other engines have to sort at every node, too."""
+    columns = np.sort(X[:, :: max(X.shape[1] // COLUMNS_LOOKED_AT, 1)], axis=0)
+    return bool((columns[1:] == columns[:-1]).mean() > MANY_TIES)
+
+
+def _rank(X_t):
+    """Return codes, keys in order, and which features have ties: see `SmallTable`."""
+    order = X_t.argsort(axis=1)
+    in_order = np.take_along_axis(X_t, order, axis=1)
+    is_new = in_order[:, 1:] != in_order[:, :-1]
+    ranks = np.zeros(X_t.shape, np.int64)
+    is_new.cumsum(axis=1, out=ranks[:, 1:])
+    ranks <<= CODE_SHIFT
+    codes = np.empty_like(ranks)
+    np.put_along_axis(codes, order, ranks, axis=1)
+    return as_readonly(codes), as_readonly(ranks | order), as_readonly(~is_new.all(axis=1))
 
 
 class SmallBoosting:
@@ -32,14 +61,15 @@ class SmallBoosting:
 
     Parameters
     ----------
-    data : TreeData
-        Without missing values, of at most SMALL_X values.
+    X_t : ndarray of shape (n_features, n_samples) of float32, read-only
+        Without missing values.
     y : ndarray of shape (n_trees, n_samples) of float64
         What each tree of a round is to predict; for classes 0 or 1.
     raw : ndarray of shape (n_samples, n_trees) of float64
         Predictions, changed in place.
     weight : ndarray of shape (n_samples,) of float64
     options : GrowthOptions
+        For which `covers` is true.
     kind : {"binomial", "exponential", "mean"} or None
         How steps are computed: see :func:`fastfit.training.boosting_leaves.newton_steps`; "mean" takes the means of
         the leaves. None: the caller computes them, and adds them to ``raw``.
@@ -48,29 +78,40 @@ class SmallBoosting:
     learning_rate : float
     """
 
-    def __init__(self, data, y, raw, weight, options, kind, factor, learning_rate):
+    def __init__(self, X_t, y, raw, weight, options, kind, factor, learning_rate):
         n_trees, n_samples = y.shape
-        self.options = options
+        n_features = len(X_t)
         capacity = node_capacity(options, n_samples)
-        # Targets of no particular kind, so that the engine supposes nothing about their sums.
-        target = Target(np.full((n_samples, 1), 0.1), None)
-        self.limits = growth_limits(options, np.add.accumulate(weight)[-1])
-        values = np.empty((capacity, 1, 1))
-        problem = general_growth._make_problem(data, target, weight, options, self.limits, 0, values)
-        rows = np.arange(n_samples)
-        self.problem = problem._replace(n_root_samples=n_samples)
-        self.scratch = general_growth._make_scratch(self.problem, rows, options.criterion, 0, 0)
-        self.waiting = waiting_nodes(options, n_samples, 1)
-        self.kernel = _kernel(options.max_leaf_nodes > 0)
+        rows = np.flatnonzero(weight)
+        depth = min(options.max_depth, n_samples) + 2
+        codes, in_order, has_ties = _rank(X_t)
+        self.table = SmallTable(
+            X_t=X_t,
+            codes=codes,
+            in_order=in_order,
+            has_ties=has_ties,
+            moments=np.empty((n_samples, 3)),
+            rows=rows,
+            keys=np.zeros(n_samples + 1, np.int64),
+            is_inside=np.zeros(n_samples, np.uint8),
+            features=np.empty(n_features, np.int64),
+            constants=np.empty(n_features, np.int64),
+            random_state=np.empty(1, np.int64),
+            stack=np.empty((depth, STACK_FIELDS), np.int64),
+            impurities=np.empty(depth),
+            sorting=np.empty((128, 3), np.int64),
+            best=np.empty(3, np.int64),
+            best_floats=np.empty(2),
+            sums=np.empty(7),
+            limits=growth_limits(options, np.add.accumulate(weight)[-1]),
+        )
         ints = np.zeros((n_trees, capacity, NODE_FIELDS), np.int64)
         self.work = SmallRound(
-            X_t=data.X_t,
             y=as_readonly(y),
             gradient=np.empty((n_samples, n_trees)),
             raw=raw,
             weight=weight,
             in_bag=_EVERY_ROW,
-            rows=np.flatnonzero(weight),
             seeds=np.empty(n_trees, np.int64),
             ints=ints,
             floats=ints.view(np.float64),
@@ -87,7 +128,15 @@ class SmallBoosting:
             kind=_KINDS[kind],
             factor=float(factor),
         )
-        self._set_rows()
+        self.grow = self._address()
+
+    def _address(self):
+        """Return where the kernel for trees is; it takes the same types in every run."""
+        if "grow" not in _addresses:
+            work = self.work
+            of_tree = work.ints[0], work.floats[0], work.values[0], work.counts[0]
+            _addresses["grow"] = address_of_kernel(grow_small_tree, self.table, 1, *of_tree)
+        return _addresses["grow"]
 
     @property
     def gradient(self):
@@ -105,15 +154,9 @@ class SmallBoosting:
         options : GrowthOptions
             Whose least weight of a leaf fits these weights.
         """
-        self.limits = growth_limits(options, np.add.accumulate(weight)[-1])
-        self.problem = self.problem._replace(limits=self.limits)
-        self.work = self.work._replace(
-            in_bag=in_bag.view(np.uint8), weight=weight, rows=np.flatnonzero(weight)
-        )
-        self._set_rows()
-
-    def _set_rows(self):
-        self.problem = self.problem._replace(n_root_samples=len(self.work.rows))
+        limits = growth_limits(options, np.add.accumulate(weight)[-1])
+        self.table = self.table._replace(limits=limits, rows=np.flatnonzero(weight))
+        self.work = self.work._replace(in_bag=in_bag.view(np.uint8), weight=weight)
 
     def do_round(self, seeds):
         """Do a round from the gradients that were written.
@@ -129,7 +172,7 @@ class SmallBoosting:
         """
         work = self.work
         work.seeds[:] = seeds
-        run_team(self.kernel, 1, self.problem, self.scratch, self.waiting, self.limits, work)
+        run_team(small_round, 1, self.table, work, self.grow)
         return [self._tree(k) for k in range(len(work.seeds))]
 
     def _tree(self, k):

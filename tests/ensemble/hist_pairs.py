@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from sklearn import ensemble as sklearn_ensemble
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+from threadpoolctl import ThreadpoolController
 
 import fastfit
 import fastfit.ensemble
@@ -12,6 +13,8 @@ import fastfit.ensemble
 CLASSIFIER = "HistGradientBoostingClassifier"
 REGRESSOR = "HistGradientBoostingRegressor"
 BOTH = (CLASSIFIER, REGRESSOR)
+
+_LIBRARIES = ThreadpoolController()
 
 # What decides a split, and what follows from it exactly.
 SPLIT_FIELDS = ("feature_idx", "bin_threshold", "num_threshold", "missing_go_to_left", "is_categorical")
@@ -30,10 +33,13 @@ def make_both(name, **params):
 def fit_both(name, X, y, sample_weight=None, fit_params=None, **params):
     """Fit both; fastfit must not hand the fit to scikit-learn."""
     ours, theirs = make_both(name, **params)
-    with fastfit.config_context(fallback="error"):
-        ours.fit(X, y, sample_weight, **(fit_params or {}))
+    # On few rows, and where others compute as well, threads of OpenMP mostly wait for each other.
+    with _LIBRARIES.limit(limits=1, user_api="openmp"):
+        with fastfit.config_context(fallback="error"):
+            ours.fit(X, y, sample_weight, **(fit_params or {}))
+        theirs.fit(X, y, sample_weight, **(fit_params or {}))
     assert ours.fit_engine_ == "fastfit"
-    return ours, theirs.fit(X, y, sample_weight, **(fit_params or {}))
+    return ours, theirs
 
 
 @dataclass

@@ -27,17 +27,38 @@ def mixed_table():
     return table, y
 
 
-def fitted_models():
+def _fit_regressor_of_all_kinds(params):
     table, y = mixed_table()
-    params = {"max_iter": 8, "categorical_features": [3, 4], "min_samples_leaf": 5}
-    yield HistGradientBoostingRegressor(**params).fit(table, y), table
-    yield HistGradientBoostingRegressor(max_iter=3).fit(table, y), table
-    yield HistGradientBoostingClassifier(**params).fit(table, np.searchsorted([100, 180], y)), table
-    yield HistGradientBoostingRegressor(max_iter=2).fit(X, np.ones(len(X))), X
+    return HistGradientBoostingRegressor(**params).fit(table, y), table
 
 
-@pytest.mark.parametrize(("model", "table"), fitted_models(), ids=lambda value: type(value).__name__)
-def test_plain_pickles_and_copies_keep_every_bit(model, table):
+def _fit_classifier_of_all_kinds(params):
+    table, y = mixed_table()
+    return HistGradientBoostingClassifier(**params).fit(table, np.searchsorted([100, 180], y)), table
+
+
+def _fit_constant(params):
+    return HistGradientBoostingRegressor(**params).fit(X, np.ones(len(X))), X
+
+
+WITH_CATEGORIES = {"max_iter": 8, "categorical_features": [3, 4], "min_samples_leaf": 5}
+MODELS = {
+    "regressor": (_fit_regressor_of_all_kinds, WITH_CATEGORIES),
+    "three rounds": (_fit_regressor_of_all_kinds, {"max_iter": 3}),
+    "classifier": (_fit_classifier_of_all_kinds, WITH_CATEGORIES),
+    "constant": (_fit_constant, {"max_iter": 2}),
+}
+
+
+@pytest.fixture(params=MODELS)
+def fitted(request):
+    """Return a fitted model and its table."""
+    fit, params = MODELS[request.param]
+    return fit(params)
+
+
+def test_plain_pickles_and_copies_keep_every_bit(fitted):
+    model, table = fitted
     expected = model._raw_predict(table)
     for copied in (pickle.loads(pickle.dumps(model)), copy.copy(model), copy.deepcopy(model)):
         np.testing.assert_array_equal(copied._raw_predict(table), expected)
@@ -46,8 +67,8 @@ def test_plain_pickles_and_copies_keep_every_bit(model, table):
     np.testing.assert_array_equal(theirs._raw_predict(table), expected)
 
 
-@pytest.mark.parametrize(("model", "table"), fitted_models(), ids=lambda value: type(value).__name__)
-def test_compact_pickles(model, table):
+def test_compact_pickles(fitted):
+    model, table = fitted
     model.compact_pickle = True
     loaded = pickle.loads(pickle.dumps(model))
     assert "_compact_trees" in model.__getstate__()

@@ -32,22 +32,26 @@ def holes(table, seed=0):
     return table
 
 
-def models():
-    """Yield fitted models of all kinds."""
-    codes = np.rint(20 * np.abs(X[:, 1])) + np.arange(len(X)) % 40
-    with_codes = np.column_stack([holes(X), codes])
-    for name, y in ((CLASSIFIER, CLASSES), (CLASSIFIER, CLASSES > 0), (REGRESSOR, NUMBERS)):
-        yield make_ours(name, max_iter=7).fit(X, y), X
-        yield make_ours(name, max_iter=5).fit(holes(X), y), holes(X)
-        yield make_ours(name, max_iter=5, categorical_features=[10]).fit(with_codes, y), with_codes
-    for loss in ("poisson", "gamma", "absolute_error"):
-        yield make_ours(REGRESSOR, loss=loss, max_iter=4).fit(X, NUMBERS), X
-    yield make_ours(REGRESSOR, max_leaf_nodes=None, min_samples_leaf=1, max_iter=3).fit(X, NUMBERS), X
-    yield make_ours(REGRESSOR, max_iter=2).fit(X, np.ones(len(X))), X
+CODES = np.rint(20 * np.abs(X[:, 1])) + np.arange(len(X)) % 40
+WITH_CODES = np.column_stack([holes(X), CODES])
+TARGETS = [(CLASSIFIER, CLASSES), (CLASSIFIER, CLASSES > 0), (REGRESSOR, NUMBERS)]
+# Name, target, table and parameters.
+MODELS = [
+    *((name, y, X, {"max_iter": 7}) for name, y in TARGETS),
+    *((name, y, holes(X), {"max_iter": 5}) for name, y in TARGETS),
+    *((name, y, WITH_CODES, {"max_iter": 5, "categorical_features": [10]}) for name, y in TARGETS),
+    *(
+        (REGRESSOR, NUMBERS, X, {"loss": loss, "max_iter": 4})
+        for loss in ("poisson", "gamma", "absolute_error")
+    ),
+    (REGRESSOR, NUMBERS, X, {"max_leaf_nodes": None, "min_samples_leaf": 1, "max_iter": 3}),
+    (REGRESSOR, np.ones(len(X)), X, {"max_iter": 2}),
+]
 
 
-@pytest.mark.parametrize(("model", "table"), models(), ids=lambda value: type(value).__name__)
-def test_the_same_bits_as_scikit_learn_with_these_trees(model, table):
+@pytest.mark.parametrize(("name", "y", "table", "params"), MODELS)
+def test_the_same_bits_as_scikit_learn_with_these_trees(name, y, table, params):
+    model = make_ours(name, **params).fit(table, y)
     theirs = in_scikit_learn(model)
     methods = ["predict", "staged_predict"]
     if isinstance(model, HistGradientBoostingClassifier):

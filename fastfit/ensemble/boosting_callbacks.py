@@ -14,18 +14,22 @@ class RoundReports:
 
     Parameters
     ----------
-    estimator : HistGradientBoostingFitting
+    estimator : object
+        With scikit-learn's ``CallbackSupportMixin``.
     n_rounds : int
         Most rounds there will be.
     given : tuple
         X, y and sample_weight as they were passed to ``fit``.
+    fitted_so_far : callable
+        Returns the attributes, by name, of an estimator that stopped here and can predict.
     """
 
-    def __init__(self, estimator, n_rounds, given):
+    def __init__(self, estimator, n_rounds, given, fitted_so_far):
         self.wanted = hasattr(estimator, "_skl_callbacks")
         if not self.wanted:
             return
         self.estimator = estimator
+        self.fitted_so_far = fitted_so_far
         X, y, sample_weight = given
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.told = {"X": X, "y": y, "metadata": metadata}
@@ -43,16 +47,12 @@ class RoundReports:
         context.call_on_fit_task_begin(estimator=self.estimator, **self.told)
         yield report
         report.wants_to_stop = context.call_on_fit_task_end(
-            estimator=self.estimator, **self.told, reconstruction_attributes=self._fitted_so_far
+            estimator=self.estimator, **self.told, reconstruction_attributes=self.fitted_so_far
         )
 
     def finish(self):
         """Report the end of the fit."""
         if self.wanted:
             self.context.call_on_fit_task_end(
-                estimator=self.estimator, **self.told, reconstruction_attributes=self._fitted_so_far
+                estimator=self.estimator, **self.told, reconstruction_attributes=self.fitted_so_far
             )
-
-    def _fitted_so_far(self):
-        """Return the attributes of an estimator that stopped here and can predict."""
-        return {"_predictors": list(self.estimator._predictors), "_in_fit": None}
