@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 LAYERS = (
     {"cli", "__main__", "demo", "system_info", "warmup"},
     {"model_selection", "inspection"},
-    {"linear_model", "neural_network", "tree", "ensemble", "fallback", "former_fit", "parameters"},
+    {"linear_model", "neural_network", "tree", "ensemble", "fallback", "former_fit", "parameters", "sharing"},
     {"training"},
     {"kernels"},
     {"runtime"},

@@ -65,6 +65,12 @@ class BoostingFitting(ValidatesChangedParameters):
         with keep_former_fit(self):
             return super().fit(X, y, sample_weight, monitor)
 
+    def _sharing(self):
+        """Return what settings of this estimator share."""
+        from fastfit.ensemble.ensemble_sharing import BoostingSharing
+
+        return BoostingSharing()
+
     def _fit_stages(
         self,
         X,

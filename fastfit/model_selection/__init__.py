@@ -1,0 +1,7 @@
+"""Search over hyperparameters that never fits the same thing twice: scikit-learn's names and results."""
+
+from fastfit.model_selection.fit_many import fit_many
+from fastfit.model_selection.grid_search import GridSearchCV, RandomizedSearchCV
+from fastfit.model_selection.report import SharingReport
+
+__all__ = ["GridSearchCV", "RandomizedSearchCV", "SharingReport", "fit_many"]
