@@ -74,6 +74,10 @@ class Run:
         self.fitted = [fit_clone(estimator, X, y, fit_params) for estimator in estimators]
         self.work = sum(map(sharing.work, estimators))
 
+    def work_of(self, i):
+        """Return how much of that a fit of one setting by itself takes."""
+        return self.sharing.work(self.estimators[i])
+
     def models(self):
         """Yield (position, fitted estimator) for each setting, in an order of the run's own."""
         yield from enumerate(self.fitted)
@@ -130,6 +134,10 @@ class PrefixRun:
         self.work = sharing.work_done(longest)
         self.order = sorted(range(len(estimators)), key=lambda i: sharing.count(estimators[i]))
         self.counts = [sharing.count(estimators[i]) for i in self.order]
+
+    def work_of(self, i):
+        """Return the steps that a fit of one setting by itself takes; it may end before it has to."""
+        return max(1, min(self.sharing.count(self.estimators[i]), self.sharing.work_done(self.longest)))
 
     def models(self):
         """Yield (position, fitted estimator), the fewest steps first."""

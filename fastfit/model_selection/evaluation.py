@@ -135,7 +135,7 @@ def evaluate_group(split, group):
         own_fitting, _, own_scoring = split.parts()
         asked = parts if scores_last_step else [own_scoring, own_fitting][:n_parts]
         answers = [run.answers(part.X) if scores_last_step else None for part in parts]
-        work = [group.sharing.work(estimator) for estimator in group.estimators]
+        work = [run.work_of(i) for i in range(len(group.estimators))]
         outcomes = []
         for i, model in run.models():
             begin = time.perf_counter()
@@ -193,6 +193,8 @@ def evaluate_group_or_each(split, group, settings):
     try:
         outcomes, effort = evaluate_group(split, group)
     except Exception:
+        outcomes = None
+    if outcomes is None:
         alone = [(position, *evaluate_alone(split, settings[position])) for position in group.positions]
         return [(position, outcome) for position, outcome, _ in alone], [effort for *_, effort in alone]
     return outcomes, [effort]

@@ -15,6 +15,7 @@ from fastfit.kernels.presort import (
 from fastfit.kernels.presort_entries import NEW_VALUE, bin_columns, sort_rows
 from fastfit.kernels.presorted_columns import PADDING
 from fastfit.runtime.compile import as_readonly
+from fastfit.runtime.reuse import fingerprint, is_sharing, reuse
 from fastfit.runtime.threads import run_team
 
 # Values of X from which it is transposed by a kernel of ours, which takes 0.3 s to compile.
@@ -42,6 +43,16 @@ def prepare_tree_data(X, missing_mask, *, n_threads, splitter="best", max_bins=2
     -------
     data : TreeData
     """
+    if not is_sharing():
+        return _prepare(X, missing_mask, n_threads, splitter, max_bins, is_shared)
+    n_bins = max_bins if splitter == "hist" else None
+    return reuse(
+        lambda: ("tree data", fingerprint(X), fingerprint(missing_mask), n_bins),
+        lambda: _prepare(X, missing_mask, n_threads, splitter, max_bins, True),
+    )
+
+
+def _prepare(X, missing_mask, n_threads, splitter, max_bins, is_shared):
     if X.flags.f_contiguous or X.size < LARGE_X:
         X_t = np.ascontiguousarray(X.T)
     else:

@@ -97,6 +97,12 @@ class TreeFitting(ValidatesChangedParameters):
             self.classes_ = classes[0] if self.n_outputs_ == 1 else classes
         return self
 
+    def _sharing(self):
+        """Return what settings of this estimator share."""
+        from fastfit.tree.tree_sharing import TreeSharing
+
+        return TreeSharing()
+
     def _uncovered(self, X):
         """Return what the kernels do not cover in this X or this setting, as a noun, or None."""
         if not isinstance(self.criterion, str):
