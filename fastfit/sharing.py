@@ -4,6 +4,8 @@ An estimator whose settings share work has a method ``_sharing()`` that returns 
 settings belong together, has it fit them as one, and gets a fitted estimator for each.
 """
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.base import clone
 
@@ -37,6 +39,10 @@ class Sharing:
     def work(self, estimator):
         """Return how much work, in `unit`, a fit of this setting by itself takes."""
         return 1
+
+    def goes_on(self, estimator, name):
+        """Return whether a fit can go on to a larger value of this hyperparameter; see `go_on`."""
+        return False
 
     def fit(self, estimators, X, y, fit_params):
         """Fit settings of one key.
@@ -85,7 +91,8 @@ class Run:
     def answers(self, X):
         """Return an iterator over what the models, in the order of `models`, predict for X; None: ask them.
 
-        Each item is (name, value): ``model.name(X)``, a method that all predictions go through, returns that value.
+        Each item is a list of (name, make): ``model.name(X)``, a method that predictions go through, returns ``make()``.
+        The iterator is to be made before the models are asked for, and advanced once for each of them.
         """
         return
 
@@ -108,6 +115,23 @@ class PrefixSharing(Sharing):
         """Fit the longest; see `Sharing.fit`."""
         longest = max(estimators, key=self.count)
         return PrefixRun(self, estimators, fit_clone(longest, X, y, fit_params))
+
+    def go_on(self, run, estimators, X, y, fit_params):
+        """Fit settings with more steps than those of ``run``, which was on the same data, from where that ended.
+
+        Returns
+        -------
+        run : PrefixRun
+            Its work is what was done in addition.
+        """
+        longest = max(estimators, key=self.count)
+        former = run.longest
+        model = like(former, longest, self.varied, {"warm_start": True})
+        model.fit(X, y, **fit_params)
+        model.warm_start = False
+        further = PrefixRun(self, estimators, model)
+        further.work -= run.sharing.work_done(former)
+        return further
 
     def cut(self, longest, count):
         """Return what ``longest`` would have learned in ``count`` steps, as attributes by name."""
@@ -146,9 +170,9 @@ class PrefixRun:
             yield position, like(self.longest, self.estimators[position], self.sharing.varied, learned)
 
     def answers(self, X):
-        """Yield (name, value) for each model; see `Run.answers`."""
+        """Yield [(name, make)] for each model; see `Run.answers`."""
         values = self.sharing.stages(self.longest, self.counts, X)
-        return None if values is None else ((self.sharing.answer, value) for value in values)
+        return None if values is None else ([(self.sharing.answer, lambda v=v: v)] for v in values)
 
 
 def fit_clone(estimator, X, y, fit_params):
@@ -174,6 +198,11 @@ def is_valid(estimator):
     except (TypeError, ValueError):
         return False
     return True
+
+
+def is_repeatable(estimator):
+    """Return whether the same random numbers are drawn by a fit that goes on as by one that starts anew."""
+    return isinstance(estimator.random_state, Integral)
 
 
 def has_callbacks(estimator):

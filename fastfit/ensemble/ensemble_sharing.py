@@ -6,7 +6,7 @@ where the one before ended. So the first trees of a large ensemble are the small
 
 import numpy as np
 
-from fastfit.sharing import PrefixSharing, has_callbacks, is_valid
+from fastfit.sharing import PrefixSharing, has_callbacks, is_repeatable, is_valid
 
 
 class ForestSharing(PrefixSharing):
@@ -25,6 +25,10 @@ class ForestSharing(PrefixSharing):
             and not estimator.verbose
             and not has_callbacks(estimator)
         )
+
+    def goes_on(self, estimator, name):
+        """Return whether trees can be added."""
+        return name in self.varied and is_repeatable(estimator)
 
     def cut(self, longest, count):
         """Return the first trees."""
@@ -58,6 +62,10 @@ class BoostingSharing(PrefixSharing):
     def covers(self, estimator):
         """Return whether rounds can be left out."""
         return is_valid(estimator) and not estimator.warm_start and not estimator.verbose
+
+    def goes_on(self, estimator, name):
+        """Return whether rounds can be added; early stopping would have to remember its validation data."""
+        return name in self.varied and is_repeatable(estimator) and estimator.n_iter_no_change is None
 
     def cut(self, longest, count):
         """Return the first rounds; early stopping may have ended the fit before."""
@@ -104,6 +112,10 @@ class HistogramBoostingSharing(PrefixSharing):
             and not estimator.verbose
             and not has_callbacks(estimator)
         )
+
+    def goes_on(self, estimator, name):
+        """Return whether rounds can be added; early stopping would begin to wait anew."""
+        return name in self.varied and is_repeatable(estimator) and estimator.early_stopping is False
 
     def cut(self, longest, count):
         """Return the first rounds; scores are there from before the first."""

@@ -1,6 +1,7 @@
 """Fit and score settings on the two parts of a split, those that share work as one."""
 
 import time
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -109,8 +110,15 @@ class Split:
         return fitted, fitting._replace(X=of_fitting), fit_params, scoring._replace(X=of_scoring)
 
 
-def evaluate_group(split, group):
+def evaluate_group(split, group, kept=None):
     """Fit a group of settings as one, and score each.
+
+    Parameters
+    ----------
+    split : Split
+    group : fastfit.model_selection.plan.Group
+    kept : dict or None
+        Runs by key. That of this group goes on if it is there, and the new one takes its place.
 
     Returns
     -------
@@ -127,7 +135,11 @@ def evaluate_group(split, group):
     with split.shared.used():
         begin = time.perf_counter()
         head, fitting, fit_params, scoring = split.parts_behind(group.head)
-        run = group.sharing.fit(group.estimators, fitting.X, fitting.y, fit_params)
+        former = None if kept is None else kept.pop(group.key, None)
+        fit = group.sharing.fit if former is None else partial(group.sharing.go_on, former)
+        run = fit(group.estimators, fitting.X, fitting.y, fit_params)
+        if kept is not None:
+            kept[group.key] = run
         fit_seconds = time.perf_counter() - begin
         scores_last_step = head is None or _asks_predictions_only(task.scorer)
         n_parts = 1 + bool(task.return_train_score)
@@ -182,8 +194,8 @@ def evaluate_alone(split, setting, **options):
     return outcome, Effort(1, 1, 1, seconds, seconds, "fits")
 
 
-def evaluate_group_or_each(split, group, settings):
-    """Evaluate a group, or, if that fails, each of its settings by itself.
+def evaluate_group_or_each(split, group, settings, kept=None):
+    """Evaluate a group, or, if that fails, each of its settings by itself; ``kept`` as in `evaluate_group`.
 
     Returns
     -------
@@ -191,7 +203,7 @@ def evaluate_group_or_each(split, group, settings):
     efforts : list of Effort
     """
     try:
-        outcomes, effort = evaluate_group(split, group)
+        outcomes, effort = evaluate_group(split, group, kept)
     except Exception:
         outcomes = None
     if outcomes is None:
@@ -215,20 +227,22 @@ def _asks_predictions_only(scorer):
 
 
 def _score_model(model, part, answer, task):
-    if answer is not None:
-        name, value = answer
-        own = getattr(type(model), name)
-        model.__dict__[name] = lambda X, *args, **kwargs: (
-            value if X is part.X else own(model, X, *args, **kwargs)
-        )
+    for name, make in answer or ():
+        model.__dict__[name] = _answering(model, name, make, part.X)
     try:
         accuracy = _accuracy(model, part, task.scorer)
         if accuracy is not None:
             return accuracy
         return _score(model, part.X, part.y, task.scorer, part.score_params, task.error_score)
     finally:
-        if answer is not None:
+        for name, _ in answer or ():
             model.__dict__.pop(name, None)
+
+
+def _answering(model, name, make, known):
+    """Return a method that has its answer for the X that is known ready."""
+    own = getattr(type(model), name)
+    return lambda X, *args, **kwargs: make() if X is known else own(model, X, *args, **kwargs)
 
 
 def _accuracy(model, part, scorer):

@@ -22,12 +22,15 @@ class Group(NamedTuple):
         Unfitted, one for each setting; of pipelines the last steps.
     head : Head or None
         What comes before the last step of a pipeline.
+    key : tuple
+        What is the same for all of them.
     """
 
     sharing: Sharing
     positions: list
     estimators: list
     head: object
+    key: tuple
 
 
 class Head(NamedTuple):
@@ -83,6 +86,8 @@ def plan(estimator, settings):
     >>> [group.positions for group in plan(RandomForestClassifier(), settings).groups]
     [[0, 2], [1]]
     """
+    if not (hasattr(estimator, "_sharing") or type(estimator) is Pipeline):
+        return Plan([], list(range(len(settings))))
     by_key, others = {}, []
     configure = _configurer(estimator)
     for position, setting in enumerate(settings):
@@ -103,7 +108,7 @@ def plan(estimator, settings):
         key = sharing.key(model)
         # What cannot be fitted with others is a group of one.
         key = (position,) if key is None else (type(model), key, None if head is None else head.key)
-        group = by_key.setdefault(key, Group(sharing, [], [], head))
+        group = by_key.setdefault(key, Group(sharing, [], [], head, key))
         group.positions.append(position)
         group.estimators.append(model)
     return Plan(list(by_key.values()), others)

@@ -78,6 +78,7 @@ class SharingSearch(BaseSearchCV):
         self.scorer_ = scorers._scorers if isinstance(scorers, _MultimetricScorer) else scorers
         self.cv_results_ = results
         self.sharing_report_ = evaluation.report()
+        self.fit_engine_ = "fastfit"
         context.call_on_fit_task_end(estimator=self, **watched)
         return self
 
@@ -122,6 +123,10 @@ class _Evaluation:
         self.more_results = defaultdict(list)
         self.results = {}
         self.efforts = []
+        # Halving gives more and more of a resource to its candidates. If that is a hyperparameter, fits can go on.
+        resource = getattr(search, "resource", "n_samples")
+        self.resource = None if resource == "n_samples" else resource.rsplit("__", 1)[-1]
+        self.kept = {}
 
     @staticmethod
     def contexts_of(run_search, context):
@@ -148,9 +153,7 @@ class _Evaluation:
             )
         outcomes = self._run(candidates, splits, callback_ctx)
         if not outcomes:
-            raise ValueError(
-                "No fits were performed. Was the CV iterator empty? Were there no candidates?"
-            )
+            raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
         _warn_or_raise_about_fit_failures(outcomes, search.error_score)
         if callable(search.scoring):
             _insert_error_scores(outcomes, search.error_score)
@@ -190,10 +193,11 @@ class _Evaluation:
         jobs = [(position, group) for position in range(len(splits)) for group in groups]
 
         def run(job):
-            return evaluate_group_or_each(shared[job[0]], job[1], candidates)
+            return evaluate_group_or_each(shared[job[0]], job[1], candidates, self._kept_for(*job))
 
-        if search.n_jobs is None and effective_n_jobs(None) == 1:
-            done = map_threads(run, jobs, thread_budget())
+        self._forget_all_but(groups)
+        if self.resource is not None or (search.n_jobs is None and effective_n_jobs(None) == 1):
+            done = map_threads(run, jobs, thread_budget(search.n_jobs))
         else:
             # Kernels release the GIL: threads, unless the user has registered another backend.
             parallel = Parallel(n_jobs=search.n_jobs, prefer="threads", **_dispatch_of(search))
@@ -205,6 +209,17 @@ class _Evaluation:
             self.efforts += efforts
             for position, outcome in of_group:
                 outcomes[position * len(splits) + split_position] = outcome
+
+    def _kept_for(self, split_position, group):
+        """Return where the run of a group is kept, to go on with more of a resource; None where it cannot."""
+        if self.resource is None or not group.sharing.goes_on(group.estimators[0], self.resource):
+            return None
+        return self.kept.setdefault((split_position, group.key), {})
+
+    def _forget_all_but(self, groups):
+        """Drop what was kept of candidates that are out."""
+        keys = {group.key for group in groups}
+        self.kept = {place: runs for place, runs in self.kept.items() if place[1] in keys}
 
     def _run_others(self, positions, candidates, splits, outcomes, context):
         """Have scikit-learn fit and score, one by one."""

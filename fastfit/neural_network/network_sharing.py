@@ -7,6 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastfit.neural_network.mlp_fitting import STOCHASTIC_SOLVERS
 from fastfit.sharing import PrefixRun, PrefixSharing, has_callbacks, is_valid
 
+
 class NetworkSharing(PrefixSharing):
     """The epochs of one training for all ``max_iter``."""
 

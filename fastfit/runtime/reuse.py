@@ -98,7 +98,9 @@ def fingerprint(array):
     """
     if array is None:
         return None
-    flat = array.reshape(-1, order="A") if array.flags.contiguous or array.flags.f_contiguous else array.ravel()
+    flat = (
+        array.reshape(-1, order="A") if array.flags.contiguous or array.flags.f_contiguous else array.ravel()
+    )
     some = flat[:: max(1, len(flat) // N_SAMPLED)]
     with np.errstate(all="ignore"):
         total = flat.sum(dtype=np.float64) if flat.dtype.kind in "fiub" else 0.0
