@@ -33,6 +33,7 @@ from fastfit.kernels.tree_node import (
     NodeState,
 )
 from fastfit.runtime.compile import jit
+from fastfit.runtime.simd import element
 from fastfit.runtime.team import stop_requested
 
 # Columns of Memory.nodes: where its entries begin (or NOWHERE), samples, first split, the split that it comes from, ...
@@ -69,7 +70,7 @@ class Memory(NamedTuple):
     table: np.ndarray  # (power of 2,) int64: nodes by hash, or NOWHERE
     used: np.ndarray  # (4,) int64
     keys: np.ndarray  # (n_samples,) int64: the random numbers of samples
-    is_taken: np.ndarray  # (n_samples,) uint8
+    is_left: np.ndarray  # (n_samples,) uint8
     scan: np.ndarray  # (3, n_classes) int64
     levels: np.ndarray  # (n_levels,) float32: the different values of all features
     level_start: np.ndarray  # (n_features + 1,) int64
@@ -217,39 +218,70 @@ def _improvement(memory, parent, counts_left, n_left, size):
 
 
 @jit(internal=True)
-def _fetch_entries(memory, node):
-    """Give a node its entries: those of the parent on its side, in their order. False if there is no room."""
+def _is_splittable(memory, node):
     size = memory.nodes[node, SIZE]
-    start = memory.used[ENTRIES]
-    n_features, capacity = memory.entries.shape
-    if start + size > capacity:
-        return False
+    return size >= 2 * memory.min_samples_leaf and size > 1 and memory.impurity[node] > IMPURITY_EPSILON
+
+
+@jit(internal=True)
+def _fetch_entries(memory, node):
+    """Give a node, and its sibling if that may be split too, their entries in order. False if there is no room."""
     split = memory.nodes[node, ORIGIN]
     parent = memory.splits[split, PARENT]
+    size = memory.nodes[parent, SIZE]
+    start = memory.used[ENTRIES]
+    n_features, capacity = memory.entries.shape
+    # Entries of the wrong side are written behind those of the right one, and overwritten.
+    if start + size + 1 > capacity:
+        return False
+    left, right = memory.splits[split, LEFT], memory.splits[split, RIGHT]
+    n_left = memory.nodes[left, SIZE]
+    wants_left = left == node or (memory.nodes[left, START] == NOWHERE and _is_splittable(memory, left))
+    wants_right = right == node or (memory.nodes[right, START] == NOWHERE and _is_splittable(memory, right))
+    wants_left &= memory.nodes[left, START] == NOWHERE
+    wants_right &= memory.nodes[right, START] == NOWHERE
     code = np.uint64(memory.splits[split, CODE])
-    is_right = memory.nodes[node, IS_RIGHT]
     first = memory.nodes[parent, START]
-    end = first + memory.nodes[parent, SIZE]
-    is_taken = memory.is_taken
+    is_left = memory.is_left
     column = memory.entries[memory.splits[split, FEATURE]]
-    for p in range(first, end):
+    for p in range(first, first + size):
         entry = column[p]
         row = np.int64((entry >> np.uint64(ROW_SHIFT)) & np.uint64(ROW_MASK))
-        is_taken[row] = np.uint8((entry >> np.uint64(CODE_SHIFT) > code) == (is_right == 1))
+        is_left[row] = np.uint8(entry >> np.uint64(CODE_SHIFT) <= code)
     for feature in range(n_features):
         column = memory.entries[feature]
-        n = start
-        last = start + size - 1
-        for p in range(first, end):
-            entry = column[p]
-            row = np.int64((entry >> np.uint64(ROW_SHIFT)) & np.uint64(ROW_MASK))
-            # What is not the node's is overwritten by what comes next, and does not reach beyond its place.
-            if n <= last:
-                column[n] = entry
-            n += np.int64(is_taken[row])
-    memory.nodes[node, START] = start
-    memory.used[ENTRIES] = start + size
+        if wants_left and wants_right:
+            _part(column, first, size, is_left, start, start + n_left)
+        else:
+            _take(column, first, size, is_left, start, np.uint8(wants_left))
+    if wants_left:
+        memory.nodes[left, START] = start
+        start += n_left
+    if wants_right:
+        memory.nodes[right, START] = start
+        start += size - n_left
+    memory.used[ENTRIES] = start
     return True
+
+
+@jit(internal=True)
+def _part(column, first, size, is_left, left, right):
+    """Copy entries to ``left`` and ``right``, in their order: the left ones first, so that nothing is overwritten."""
+    for p in range(first, first + size):
+        entry = element(column, p)
+        goes_left = np.int64(element(is_left, (entry >> np.uint64(ROW_SHIFT)) & np.uint64(ROW_MASK)))
+        column[left if goes_left else right] = entry
+        left += goes_left
+        right += 1 - goes_left
+
+
+@jit(internal=True)
+def _take(column, first, size, is_left, start, side):
+    """Copy the entries of one side."""
+    for p in range(first, first + size):
+        entry = element(column, p)
+        column[start] = entry
+        start += np.int64(element(is_left, (entry >> np.uint64(ROW_SHIFT)) & np.uint64(ROW_MASK)) == side)
 
 
 @jit(internal=True)
@@ -313,6 +345,46 @@ def _scan_feature(memory, node, feature, best_proxy):
 
 
 @jit(internal=True)
+def _scan_two_classes(memory, node, feature, best_proxy):
+    """Do what `_scan_feature` does, between two classes, with counts in registers."""
+    size = memory.nodes[node, SIZE]
+    start = memory.nodes[node, START]
+    column = memory.entries[feature]
+    n = np.float64(size)
+    n_ones = np.float64(memory.counts[node, 1])
+    slack = ROUNDING * n
+    bound = -1.0 if best_proxy == -np.inf else (best_proxy + n) * NEARLY_AS_GOOD - slack
+    first = memory.min_samples_leaf
+    left = memory.scan[0]
+    best = -np.inf
+    position = 0
+    ones = np.int64(0)
+    former = element(column, start) >> np.uint64(CODE_SHIFT)
+    for p in range(size - memory.min_samples_leaf + 1):
+        entry = element(column, start + p)
+        code = entry >> np.uint64(CODE_SHIFT)
+        n_left = np.float64(p)
+        n_right = n - n_left
+        ones_left = np.float64(ones)
+        ones_right = n_ones - ones_left
+        zeros_left = n_left - ones_left
+        zeros_right = n_right - ones_right
+        measure = (ones_left * ones_left + zeros_left * zeros_left) * n_right
+        measure += (ones_right * ones_right + zeros_right * zeros_right) * n_left
+        if measure >= bound * (n_left * n_right) and code != former and p >= first:
+            left[0], left[1] = p - ones, ones
+            proxy = _proxy(memory.counts[node], left, n_left, n_right)
+            if proxy > best and _differ(memory, feature, former, code):
+                best = proxy
+                position = p
+                nearly = measure / (n_left * n_right) * NEARLY_AS_GOOD - slack
+                bound = nearly if nearly > bound else bound
+        former = code
+        ones += np.int64(entry & np.uint64(CLASS_MASK))
+    return best, position
+
+
+@jit(internal=True)
 def _expand(memory, node):
     """Find the best splits of a node, all that are equally good; False if there is no room."""
     n_features = len(memory.entries)
@@ -333,7 +405,10 @@ def _expand(memory, node):
         if first == last or not _differ(memory, feature, first, last):
             constant |= np.int64(1) << feature
             continue
-        proxy, position = _scan_feature(memory, node, feature, best)
+        if memory.counts.shape[1] == 2:
+            proxy, position = _scan_two_classes(memory, node, feature, best)
+        else:
+            proxy, position = _scan_feature(memory, node, feature, best)
         if position == 0 or proxy < best:
             continue
         if proxy > best:

@@ -30,7 +30,7 @@ from fastfit.training.tree_buffers import LONG_X
 
 # Bits of a mask of features, the sign aside.
 MAX_FEATURES = 62
-# Nodes keep their samples in the order of each feature: memory for about so many levels at first, and no more than this.
+# Nodes keep their samples in the order of each feature: memory for so many levels at first, and no more than this.
 LEVELS_AT_FIRST = 8
 MAX_BYTES = 1 << 30
 # Rows that are not predicted.
@@ -86,7 +86,7 @@ class TreeMemory:
             table=_empty_table(n_nodes),
             used=np.zeros(4, np.int64),
             keys=keys,
-            is_taken=np.zeros(n_samples, np.uint8),
+            is_left=np.zeros(n_samples, np.uint8),
             scan=np.zeros((3, n_classes), np.int64),
             levels=data.levels,
             level_start=data.level_start,
@@ -185,7 +185,7 @@ class TreeMemory:
         memory = self.memory
         used = memory.used
         changed = {}
-        if 2 * (used[ENTRIES] + memory.n_samples) > memory.entries.shape[1]:
+        if 2 * (used[ENTRIES] + memory.n_samples + 1) > memory.entries.shape[1]:
             n_features, capacity = memory.entries.shape
             if 2 * memory.entries.nbytes > MAX_BYTES:
                 raise MemoryError("too many different nodes")
