@@ -7,39 +7,120 @@ does not depend on the draws, though, and is found once for all limits (see `fas
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.tree._tree import Tree
 
-from fastfit.sharing import Run, Sharing, is_valid, like
+from fastfit.sharing import Run, Sharing, hashable_form, is_valid, like
 from fastfit.tree.tree_fitting import draw_seed, growth_options, set_tree
 
-LIMITS = ("max_depth", "min_samples_split", "min_impurity_decrease")
+# In what settings may differ that share a tree in one way or another; any tree may be pruned in the end.
+VARIED = {
+    "limits": ("max_depth", "min_samples_split", "min_impurity_decrease", "ccp_alpha"),
+    "leaves": ("max_leaf_nodes", "ccp_alpha"),
+    "pruned": ("ccp_alpha",),
+}
 
 
 class TreeSharing(Sharing):
-    """One memory of nodes for all limits."""
+    """One memory of nodes for all limits; one order of splits for all ``max_leaf_nodes``; one tree to prune."""
 
-    varied = LIMITS
     unit = "trees"
 
-    def covers(self, estimator):
-        """Return whether the kernels that remember nodes may grow this tree; of the data they are asked in `fit`."""
-        return (
-            estimator.criterion == "gini"
-            and estimator.splitter == "best"
-            and estimator.max_leaf_nodes is None
-            and estimator.ccp_alpha == 0.0
-            and estimator.monotonic_cst is None
-            and estimator.class_weight is None
-            and estimator.min_weight_fraction_leaf == 0.0
-            and is_valid(estimator)
-        )
+    def key(self, estimator):
+        """Return what is the same for settings that share a tree: how they do, and all that they may not differ in."""
+        if not is_valid(estimator) or not isinstance(estimator.criterion, str):
+            return None
+        kind = _kind(estimator)
+        given = estimator.get_params(deep=False)
+        return kind, *((name, hashable_form(given[name])) for name in sorted(given) if name not in VARIED[kind])
 
     def fit(self, estimators, X, y, fit_params):
         """Grow the trees; see `Sharing.fit`."""
-        if len(estimators) > 1 and not fit_params:
-            run = _remember(self, estimators, X, y)
+        if len(estimators) > 1:
+            kind = _kind(estimators[0])
+            run = None
+            if kind == "limits" and not fit_params:
+                run = _remember(self, estimators, X, y)
+            elif kind != "limits":
+                run = _grow_largest(self, estimators, X, y, fit_params, VARIED[kind])
             if run is not None:
                 return run
         return Run(self, estimators, X, y, fit_params)
+
+
+def _kind(estimator):
+    """Return in what way a setting may share a tree with others."""
+    if estimator.max_leaf_nodes is not None:
+        return "leaves"
+    remembers = (
+        estimator.criterion == "gini"
+        and estimator.splitter == "best"
+        and estimator.max_features is None
+        and estimator.monotonic_cst is None
+        and estimator.class_weight is None
+        and estimator.min_weight_fraction_leaf == 0.0
+    )
+    return "limits" if remembers else "pruned"
+
+
+def _grow_largest(sharing, estimators, X, y, fit_params, varied):
+    """Return a `CutRun` of the tree with the most leaves, not pruned; or None if scikit-learn had to grow it."""
+    largest = clone(max(estimators, key=lambda estimator: estimator.max_leaf_nodes or 0)).set_params(ccp_alpha=0.0)
+    largest.fit(X, y, **fit_params)
+    return CutRun(sharing, estimators, largest, varied) if largest.fit_engine_ == "fastfit" else None
+
+
+class CutRun:
+    """Trees that are cut out of the largest, and then pruned; see `Run`.
+
+    Best first, a tree with fewer leaves is begun like one with more, draws included, and its nodes are the first of the
+    larger one.
+    """
+
+    n_fits = work = 1
+
+    def __init__(self, sharing, estimators, largest, varied):
+        self.sharing = sharing
+        self.estimators = estimators
+        self.largest = largest
+        self.varied = varied
+        self.state = largest.tree_.__getstate__()
+
+    def work_of(self, i):
+        """Return 1: a tree."""
+        return 1
+
+    def answers(self, X):
+        """Return None: the models are asked."""
+        return
+
+    def models(self):
+        """Yield (position, fitted estimator)."""
+        for i, estimator in enumerate(self.estimators):
+            model = like(self.largest, estimator, self.varied, {})
+            if estimator.max_leaf_nodes is not None:
+                model.tree_ = self._cut(2 * estimator.max_leaf_nodes - 1)
+            if estimator.ccp_alpha != 0.0:
+                model._prune_tree()
+            yield i, model
+
+    def _cut(self, n_nodes):
+        """Return the tree of the first nodes."""
+        tree = self.largest.tree_
+        if n_nodes >= tree.node_count:
+            return tree
+        nodes = self.state["nodes"][:n_nodes].copy()
+        is_cut = nodes["left_child"] >= n_nodes
+        for name, of_leaf in (("left_child", -1), ("right_child", -1), ("feature", -2), ("threshold", -2.0)):
+            nodes[name][is_cut] = of_leaf
+        depth = np.zeros(n_nodes, np.int64)
+        for node in np.flatnonzero(nodes["left_child"] >= 0).tolist():
+            depth[[nodes["left_child"][node], nodes["right_child"][node]]] = depth[node] + 1
+        cut = Tree(tree.n_features, tree.n_classes, tree.n_outputs)
+        values = self.state["values"][:n_nodes]
+        cut.__setstate__(
+            {"max_depth": int(depth.max()), "node_count": n_nodes, "nodes": nodes, "values": values}
+        )
+        return cut
 
 
 def _remember(sharing, estimators, X, y):
@@ -106,7 +187,7 @@ class MemoryRun:
             if former is None or former[0] != limits:
                 former = limits, *self.memory.grow(options, self.seed, X)
             _, grown, leaves, is_bounded = former
-            model = like(self.first, self.estimators[i], LIMITS, {})
+            model = like(self.first, self.estimators[i], VARIED["limits"], {})
             set_tree(model, grown, self.target, options.max_features)
             self.present = model, grown, leaves
             yield i, model
@@ -119,6 +200,8 @@ class MemoryRun:
 
     def _answer(self, position):
         """Return the methods that know what the model that is next in turn predicts."""
+        if self.present[0].ccp_alpha != 0.0:
+            return []
         start = sum(map(len, self.asked[:position]))
         rows = slice(start, start + len(self.asked[position]))
 
