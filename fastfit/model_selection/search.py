@@ -25,6 +25,9 @@ from fastfit.sharing import has_callbacks
 class SharingSearch(BaseSearchCV):
     """Mixin behind scikit-learn's class of a search, before its base: ``fit`` that fits nothing twice."""
 
+    # Called with a number of candidates whenever so many have been evaluated on a split; the command line's.
+    _on_progress = None
+
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None, **params):
         """Evaluate all candidates, and fit the best one to all data.
@@ -193,7 +196,10 @@ class _Evaluation:
         jobs = [(position, group) for position in range(len(splits)) for group in groups]
 
         def run(job):
-            return evaluate_group_or_each(shared[job[0]], job[1], candidates, self._kept_for(*job))
+            done = evaluate_group_or_each(shared[job[0]], job[1], candidates, self._kept_for(*job))
+            if search._on_progress is not None:
+                search._on_progress(len(job[1].positions))
+            return done
 
         self._forget_all_but(groups)
         if self.resource is not None or (search.n_jobs is None and effective_n_jobs(None) == 1):
