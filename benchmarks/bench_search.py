@@ -1,8 +1,8 @@
 """Searches on five folds: fastfit's over fastfit's estimators, beside scikit-learn's on two jobs.
 
-The peer "shared" is scikit-learn's search over fastfit's estimator, on two jobs: what sharing alone is worth. Nothing is
-refitted at the end, so that the rows time fits and scores. A search cannot be faster than one fit of the largest of its
-nested settings for each fold, and one prediction for each setting.
+The peer is scikit-learn's search over fastfit's estimator, on two jobs: what sharing alone is worth. Nothing is
+refitted at the end, so that the rows time fits and scores. A search cannot be faster than one fit of the largest of
+its nested settings for each fold, and one prediction for each setting.
 """
 
 import importlib

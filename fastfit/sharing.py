@@ -91,7 +91,7 @@ class Run:
     def answers(self, X):
         """Return an iterator over what the models, in the order of `models`, predict for X; None: ask them.
 
-        Each item is a list of (name, make): ``model.name(X)``, a method that predictions go through, returns ``make()``.
+        Each item is a list of (name, make): ``model.name(X)``, which predictions go through, returns ``make()``.
         The iterator is to be made before the models are asked for, and advanced once for each of them.
         """
         return

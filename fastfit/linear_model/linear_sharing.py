@@ -114,8 +114,8 @@ class _StepsRun(PrefixRun):
                 learned = self.sharing.cut(self.longest, count)
                 del self.longest._steps_to_keep
                 warnings.warn(
-                    "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the "
-                    "fit.",
+                    "Maximum number of iteration reached before convergence. Consider increasing max_iter to "
+                    "improve the fit.",
                     ConvergenceWarning,
                     stacklevel=3,
                 )

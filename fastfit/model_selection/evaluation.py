@@ -252,7 +252,7 @@ def _answering(model, name, make, known):
 
 
 def _accuracy(model, part, scorer):
-    """Return the share of right predictions, if that is what the scorer computes and y is an array of classes; else None.
+    """Return the share of right predictions, if that is what the scorer computes and y holds classes; else None.
 
     scikit-learn takes 0.5 ms to find out what y is, which is more than many models take to predict.
     """

@@ -40,7 +40,8 @@ class NetworkSharing(PrefixSharing):
         learned = {} if kept is None else dict(kept)
         if kept is not None and count < self.count(longest):
             warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({count}) reached and the optimization hasn't converged yet.",
+                f"Stochastic Optimizer: Maximum iterations ({count}) reached and the optimization hasn't "
+                "converged yet.",
                 ConvergenceWarning,
                 stacklevel=4,
             )

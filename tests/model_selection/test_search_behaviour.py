@@ -22,7 +22,6 @@ from fastfit.ensemble import (
 from fastfit.linear_model import LinearRegression
 from fastfit.model_selection import (
     GridSearchCV,
-    HalvingGridSearchCV,
     SharingReport,
     cross_validate_many,
     fit_many,
@@ -269,10 +268,10 @@ def test_shared_work_is_made_once_and_errors_are_not_kept():
     work = SharedWork()
 
     def fail():
-        raise ValueError
+        raise ValueError("no room")
 
     with work.used():
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="no room"):
             reuse(lambda: "key", fail)
         assert [reuse(lambda: "key", lambda: 5) for _ in range(3)] == [5, 5, 5]
     assert reuse(lambda: "key", lambda: 6) == 6
