@@ -192,7 +192,9 @@ def _tune(options):
 def _scores_of_candidates(search, grid):
     """The candidates, the best first."""
     results = search.cv_results_
-    table = _table(*((name, "right") for name in grid), ("score", "right"), ("+-", "right"), ("rank", "right"))
+    table = _table(
+        *((name, "right") for name in grid), ("score", "right"), ("+-", "right"), ("rank", "right")
+    )
     order = results["rank_test_score"].argsort(kind="stable")[:_ROWS_SHOWN]
     for i in order:
         scores = results["mean_test_score"][i], results["std_test_score"][i]

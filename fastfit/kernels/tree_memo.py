@@ -33,6 +33,7 @@ from fastfit.kernels.tree_node import (
     NodeState,
 )
 from fastfit.runtime.compile import jit
+from fastfit.runtime.random import MAX_RANDOM_INT, next_state
 from fastfit.runtime.simd import element
 from fastfit.runtime.team import stop_requested
 
@@ -91,7 +92,7 @@ class WalkState(NamedTuple):
     table_floats: np.ndarray  # the same memory as float64
     count: np.ndarray  # (4,) int64: N_NODES, DEEPEST, BY_DEPTH, STATUS
     values: np.ndarray  # (capacity, n_classes) float64
-    test: np.ndarray  # (n_test, n_features) float32: rows to predict
+    test_t: np.ndarray  # (n_features, n_test) float32: rows to predict
     rows: np.ndarray  # (n_test,) int32
     rows_buffer: np.ndarray  # (n_test,) int32
     leaves: np.ndarray  # (n_test,) int64: the leaf of each
@@ -448,11 +449,12 @@ def _threshold(memory, split):
 def _part_test(state, start, end, feature, threshold):
     """Order the rows to predict by a split, and return where the right ones begin."""
     rows, buffer = state.rows, state.rows_buffer
+    column = state.test_t[feature]
     n_left = start
     n_right = 0
     for i in range(start, end):
-        row = rows[i]
-        is_left = np.float64(state.test[row, feature]) <= threshold
+        row = element(rows, i)
+        is_left = np.float64(element(column, np.uint32(row))) <= threshold
         rows[n_left] = row
         buffer[n_right] = row
         n_left += np.int64(is_left)
@@ -492,6 +494,25 @@ def _write(memory, state, node_id, waiting, node, is_leaf, split):
 
 
 @jit(internal=True)
+def _draw_all(state):
+    """Do what `_try_features` does where no feature is constant: a shuffle, of which the first tied feature counts."""
+    features = state.draw.features
+    tied = state.masks[0]
+    chosen = np.int64(NOWHERE)
+    random_state = state.draw.random_state[0]
+    for end in range(len(features), 0, -1):
+        random_state = next_state(random_state)
+        position = np.int64(np.uint32(random_state & MAX_RANDOM_INT) % np.uint32(end))
+        feature = element(features, position)
+        features[position] = features[end - 1]
+        features[end - 1] = feature
+        is_first = (chosen < 0) & ((tied >> feature) & 1 != 0)
+        chosen = feature if is_first else chosen
+    state.draw.random_state[0] = random_state
+    state.chosen[0] = chosen
+
+
+@jit(internal=True)
 def _choose(memory, state, waiting, node):
     """Make the draws of a node; return (split or NOWHERE, whether there was room)."""
     if memory.nodes[node, IS_KNOWN] == 0 and not _expand(memory, node):
@@ -500,8 +521,10 @@ def _choose(memory, state, waiting, node):
     state.masks[1] = memory.nodes[node, CONSTANT]
     state.chosen[0] = NOWHERE
     state.node.ints[N_CONSTANTS] = waiting[KNOWN]
-    # Room is needed before the first draw: a walk that has to stop is begun anew.
-    _try_features(memory, state, state.node, len(memory.entries))
+    if state.masks[1] == 0:
+        _draw_all(state)
+    else:
+        _try_features(memory, state, state.node, len(memory.entries))
     split = memory.nodes[node, FIRST_SPLIT]
     while split != NOWHERE and memory.splits[split, FEATURE] != state.chosen[0]:
         split = memory.splits[split, NEXT]

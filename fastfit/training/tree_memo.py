@@ -34,7 +34,7 @@ MAX_FEATURES = 62
 LEVELS_AT_FIRST = 8
 MAX_BYTES = 1 << 30
 # Rows that are not predicted.
-NO_ROWS = np.empty((0, 1), np.float32)
+NO_ROWS = np.empty((1, 0), np.float32)
 
 
 def covers(data, target, sample_weight, options):
@@ -102,15 +102,15 @@ class TreeMemory:
         """Number of nodes whose splits were looked for."""
         return int(self.memory.used[N_EXPANDED])
 
-    def grow(self, options, seed, X_test=None):
+    def grow(self, options, seed, test_t=None):
         """Return the tree of some limits.
 
         Parameters
         ----------
         options : GrowthOptions
         seed : int
-        X_test : ndarray of shape (n_test, n_features) of float32, or None
-            Rows to find the leaves of.
+        test_t : ndarray of shape (n_features, n_test) of float32, or None
+            Rows to find the leaves of, transposed.
 
         Returns
         -------
@@ -127,7 +127,7 @@ class TreeMemory:
         from fastfit.training.tree_growth import GrownTree
 
         while True:
-            state = self._state(options, seed, X_test)
+            state = self._state(options, seed, test_t)
             run_team(
                 walk,
                 1,
@@ -157,12 +157,13 @@ class TreeMemory:
             of_row = rows.astype(np.uint64) << np.uint64(ROW_SHIFT)
             self.memory.entries[feature, :n_samples] = of_code | of_row | classes[rows]
 
-    def _state(self, options, seed, X_test):
+    def _state(self, options, seed, test_t):
         n_samples, n_features = self.data.n_samples, self.data.n_features
         capacity = 2 * n_samples - 1
         if options.max_depth < 40:
             capacity = min(capacity, 2 ** (options.max_depth + 1) - 1)
-        test = NO_ROWS if X_test is None else X_test
+        test_t = NO_ROWS if test_t is None else test_t
+        n_test = test_t.shape[1]
         ints = np.empty((capacity, NODE_FIELDS), np.int64)
         return WalkState(
             draw=DrawState(np.arange(n_features), np.zeros(n_features, np.int64), np.full(1, seed, np.int64)),
@@ -174,10 +175,10 @@ class TreeMemory:
             table_floats=ints.view(np.float64),
             count=np.zeros(4, np.int64),
             values=np.empty((capacity, self.memory.counts.shape[1])),
-            test=test,
-            rows=np.arange(len(test), dtype=np.int32),
-            rows_buffer=np.empty(len(test), np.int32),
-            leaves=np.empty(len(test), np.int64),
+            test_t=test_t,
+            rows=np.arange(n_test, dtype=np.int32),
+            rows_buffer=np.empty(n_test, np.int32),
+            leaves=np.empty(n_test, np.int64),
         )
 
     def _make_room(self):

@@ -31,7 +31,9 @@ class TreeSharing(Sharing):
             return None
         kind = _kind(estimator)
         given = estimator.get_params(deep=False)
-        return kind, *((name, hashable_form(given[name])) for name in sorted(given) if name not in VARIED[kind])
+        return kind, *(
+            (name, hashable_form(given[name])) for name in sorted(given) if name not in VARIED[kind]
+        )
 
     def fit(self, estimators, X, y, fit_params):
         """Grow the trees; see `Sharing.fit`."""
@@ -64,7 +66,9 @@ def _kind(estimator):
 
 def _grow_largest(sharing, estimators, X, y, fit_params, varied):
     """Return a `CutRun` of the tree with the most leaves, not pruned; or None if scikit-learn had to grow it."""
-    largest = clone(max(estimators, key=lambda estimator: estimator.max_leaf_nodes or 0)).set_params(ccp_alpha=0.0)
+    largest = clone(max(estimators, key=lambda estimator: estimator.max_leaf_nodes or 0)).set_params(
+        ccp_alpha=0.0
+    )
     largest.fit(X, y, **fit_params)
     return CutRun(sharing, estimators, largest, varied) if largest.fit_engine_ == "fastfit" else None
 
@@ -179,13 +183,13 @@ class MemoryRun:
 
     def models(self):
         """Yield (position, fitted estimator), the shallowest first."""
-        X = None if not self.asked else np.ascontiguousarray(np.concatenate(self.asked))
+        test_t = None if not self.asked else np.ascontiguousarray(np.concatenate(self.asked).T)
         former = None
         for i in self.order:
             options = self.options[i]
             limits = self._limits(i)[:-1]
             if former is None or former[0] != limits:
-                former = limits, *self.memory.grow(options, self.seed, X)
+                former = limits, *self.memory.grow(options, self.seed, test_t)
             _, grown, leaves, is_bounded = former
             model = like(self.first, self.estimators[i], VARIED["limits"], {})
             set_tree(model, grown, self.target, options.max_features)

@@ -116,7 +116,9 @@ def test_groups_and_callable_refit():
     def fit(search):
         return search.fit(X, y, groups=groups)
 
-    search = fit(GridSearchCV(DecisionTreeClassifier(random_state=0), {"max_depth": [1, 5]}, cv=GroupKFold(5)))
+    search = fit(
+        GridSearchCV(DecisionTreeClassifier(random_state=0), {"max_depth": [1, 5]}, cv=GroupKFold(5))
+    )
     assert search.n_splits_ == 5
     search = fit(
         GridSearchCV(
@@ -152,9 +154,7 @@ def test_the_plan_keeps_every_setting_once_and_tells_apart_what_differs():
 def test_seeds_that_are_generators_are_copied():
     forest = RandomForestClassifier(random_state=np.random.RandomState(3))
     ours, theirs = search_twice(forest, SIZES, *classification())
-    np.testing.assert_array_equal(
-        ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"]
-    )
+    np.testing.assert_array_equal(ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"])
     assert ours.sharing_report_.n_fits == 3
 
 
@@ -175,7 +175,9 @@ def test_bins_are_made_once_a_fold_for_each_max_bins(monkeypatch):
     calls = []
     found = bin_thresholds.find_bin_thresholds
     monkeypatch.setattr(
-        bin_thresholds, "find_bin_thresholds", lambda *args, **options: calls.append(1) or found(*args, **options)
+        bin_thresholds,
+        "find_bin_thresholds",
+        lambda *args, **options: calls.append(1) or found(*args, **options),
     )
     grid = {"learning_rate": [0.1, 0.2, 0.3], "max_bins": [20, 200], "max_iter": [3]}
     GridSearchCV(HistGradientBoostingRegressor(), grid, cv=3, refit=False).fit(*regression())
@@ -187,7 +189,9 @@ def test_trees_are_counted_as_the_plan_says(monkeypatch):
 
     grown = []
     grow = forest_fitting.grow_into
-    monkeypatch.setattr(forest_fitting, "grow_into", lambda *args, **options: grown.append(1) or grow(*args, **options))
+    monkeypatch.setattr(
+        forest_fitting, "grow_into", lambda *args, **options: grown.append(1) or grow(*args, **options)
+    )
     search = GridSearchCV(FOREST, {"n_estimators": [2, 5, 7]}, cv=3, refit=False).fit(*classification())
     assert len(grown) == search.sharing_report_.work["trees"] == 3 * 7
     assert search.sharing_report_.work_apart["trees"] == 3 * (2 + 5 + 7)
@@ -209,14 +213,26 @@ def test_trees_are_counted_as_the_plan_says(monkeypatch):
             {"learning_rate": [0.03, 0.1, 0.3, 1.0]},
             regression,
         ),
-        (DecisionTreeClassifier(random_state=0), "max_depth", {"min_samples_split": [2, 5, 9, 20]}, noisy_classes),
+        (
+            DecisionTreeClassifier(random_state=0),
+            "max_depth",
+            {"min_samples_split": [2, 5, 9, 20]},
+            noisy_classes,
+        ),
         (DecisionTreeClassifier(random_state=0), "n_samples", {"max_depth": [2, 5, 9, 20]}, noisy_classes),
     ],
 )
 def test_halving_has_the_same_scores_and_survivors_go_on(estimator, resource, grid, data):
     limits = {} if resource == "n_samples" else {"max_resources": 12}
     ours, theirs = search_twice(
-        estimator, grid, *data(), search="HalvingGridSearchCV", resource=resource, factor=2, random_state=0, **limits
+        estimator,
+        grid,
+        *data(),
+        search="HalvingGridSearchCV",
+        resource=resource,
+        factor=2,
+        random_state=0,
+        **limits,
     )
     assert_same_results(ours, theirs)
     assert ours.n_resources_ == theirs.n_resources_
@@ -253,7 +269,9 @@ def test_fit_many_of_a_pipeline_with_weights():
     weight = np.random.default_rng(0).integers(1, 4, len(y)).astype(float)
     pipeline = make_pipeline(StandardScaler(), FOREST)
     settings = [{"randomforestclassifier__n_estimators": n} for n in (2, 5)]
-    for setting, model in zip(settings, fit_many(pipeline, X, y, settings, sample_weight=weight), strict=True):
+    for setting, model in zip(
+        settings, fit_many(pipeline, X, y, settings, sample_weight=weight), strict=True
+    ):
         single = clone(pipeline).set_params(**setting)
         single.fit(X, y, randomforestclassifier__sample_weight=weight)
         np.testing.assert_array_equal(model.predict_proba(X), single.predict_proba(X))
