@@ -9,6 +9,8 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import clone
 
+from fastfit.parameters import default_parameters
+
 
 class Sharing:
     """Settings that share nothing but what is prepared from the data: each is fitted by itself.
@@ -32,9 +34,7 @@ class Sharing:
         """Return a hashable that is equal for settings that can be fitted as one; None: by itself."""
         if not self.covers(estimator):
             return None
-        varied = frozenset(self.varied)
-        given = estimator.get_params(deep=False)
-        return tuple((name, hashable_form(given[name])) for name in sorted(given) if name not in varied)
+        return fixed_parameters(estimator, self.varied)
 
     def work(self, estimator):
         """Return how much work, in `unit`, a fit of this setting by itself takes."""
@@ -189,6 +189,13 @@ def like(fitted, estimator, varied, learned):
         model.__dict__[name] = estimator.__dict__[name]
     model.__dict__.update(learned)
     return model
+
+
+def fixed_parameters(estimator, varied):
+    """Return a hashable that is equal for settings that differ in ``varied`` hyperparameters alone."""
+    names = default_parameters(type(estimator))
+    given = estimator.__dict__
+    return tuple((name, hashable_form(given[name])) for name in names if name not in varied)
 
 
 def is_valid(estimator):

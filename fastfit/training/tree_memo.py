@@ -31,7 +31,7 @@ from fastfit.training.tree_buffers import LONG_X
 # Bits of a mask of features, the sign aside.
 MAX_FEATURES = 62
 # Nodes keep their samples in the order of each feature: memory for so many levels at first, and no more than this.
-LEVELS_AT_FIRST = 8
+LEVELS_AT_FIRST = 24
 MAX_BYTES = 1 << 30
 # Rows that are not predicted.
 NO_ROWS = np.empty((1, 0), np.float32)
@@ -53,7 +53,7 @@ def covers(data, target, sample_weight, options):
         and target.y.shape[1] == 1
         and target.n_classes[0] <= CLASS_MASK
         and data.n_samples <= ROW_MASK
-        and 2 * LEVELS_AT_FIRST * 8 * data.X_t.size <= MAX_BYTES
+        and LEVELS_AT_FIRST * 8 * data.X_t.size <= MAX_BYTES
     )
 
 
@@ -75,7 +75,7 @@ class TreeMemory:
         # Small enough that no sum of them overflows.
         keys = rng.integers(1 << (62 - n_samples.bit_length()), size=n_samples)
         capacity = LEVELS_AT_FIRST * n_samples
-        n_nodes = max(1024, n_samples // 2)
+        n_nodes = max(1024, n_samples)
         self.memory = Memory(
             entries=np.empty((n_features, capacity), np.uint64),
             nodes=np.empty((n_nodes, NODE_COLUMNS), np.int64),

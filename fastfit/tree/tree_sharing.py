@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.tree._tree import Tree
 
-from fastfit.sharing import Run, Sharing, hashable_form, is_valid, like
+from fastfit.sharing import Run, Sharing, fixed_parameters, is_valid, like
 from fastfit.tree.tree_fitting import draw_seed, growth_options, set_tree
 
 # In what settings may differ that share a tree in one way or another; any tree may be pruned in the end.
@@ -30,10 +30,7 @@ class TreeSharing(Sharing):
         if not is_valid(estimator) or not isinstance(estimator.criterion, str):
             return None
         kind = _kind(estimator)
-        given = estimator.get_params(deep=False)
-        return kind, *(
-            (name, hashable_form(given[name])) for name in sorted(given) if name not in VARIED[kind]
-        )
+        return kind, *fixed_parameters(estimator, VARIED[kind])
 
     def fit(self, estimators, X, y, fit_params):
         """Grow the trees; see `Sharing.fit`."""
