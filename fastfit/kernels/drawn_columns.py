@@ -56,7 +56,7 @@ class DrawnProblem(NamedTuple):
 
     codes: np.ndarray  # (n_features, n_samples) uint32: ranks of the values of a feature
     levels: np.ndarray  # (sum of n_levels,) float32: the values behind the ranks
-    level_start: np.ndarray  # (n_features + 1,) int64
+    level_start: np.ndarray  # (n_features,) int64
     is_close: (
         np.ndarray
     )  # (n_features,) uint8: whether two values are different but equal up to the threshold

@@ -43,7 +43,7 @@ class RankedColumns(NamedTuple):
     close_bits: np.ndarray
     keeps_ties: np.ndarray  # (n_features,) uint8: whether the order of samples of one value changes rounding
     levels: np.ndarray  # (sum of n_levels,) float32: the values behind the codes
-    level_start: np.ndarray  # (n_features + 1,) int64: where those of a feature begin
+    level_start: np.ndarray  # (n_features,) int64: where those of a feature begin
 
 
 class GeneralProblem(NamedTuple):

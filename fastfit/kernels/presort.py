@@ -1,4 +1,4 @@
-"""Sort whole columns of X once per fit: the order of their rows, their distinct values, and every row's rank.
+"""Sort whole columns of X once per fit: their distinct values, and every row's rank among them.
 
 Float32 values become unsigned integers of the same order, which are sorted, with the row in the lower half of a 64-bit
 word, by a radix sort from the least significant digit: stable, and of a cost that does not depend on the data but for
@@ -45,13 +45,9 @@ class PresortScratch(NamedTuple):
 class SortedColumns(NamedTuple):
     """What is known of the columns of X when they are sorted; a row for each feature."""
 
-    rows: np.ndarray  # (n_features, n_samples) int32, by ascending value, equal values in their own order
     codes: np.ndarray  # (n_features, n_samples) uint32, rank of the value among the levels; of NaN n_levels
-    levels: (
-        np.ndarray
-    )  # (n_features, n_samples) float32: n_levels distinct values, ascending, and what is left
+    levels: np.ndarray  # (n_features, n_samples) float32: n_levels values, ascending, NaN if any is missing, and a rest
     n_levels: np.ndarray  # (n_features,) int64
-    has_missing: np.ndarray  # (n_features,) uint8, 1 if any value is NaN
     is_close: np.ndarray  # (n_features,) uint8, 1 if any two levels differ by no more than FEATURE_THRESHOLD
 
 
@@ -126,7 +122,7 @@ def sort_words(
 
 
 @jit(inline=True, internal=True)
-def _rank_words(words, rows_out, codes_out, levels_out):
+def _rank_words(words, codes_out, levels_out):
     """Write what sorted words say; return the number of levels."""
     code = -1
     former = NAN_KEY
@@ -137,7 +133,6 @@ def _rank_words(words, rows_out, codes_out, levels_out):
             code += 1
             former = key
             levels_out[code] = key_to_float(key)
-        rows_out[i] = np.int32(row)
         codes_out[row] = np.uint32(code)
     return code if former == NAN_KEY else code + 1
 
@@ -166,12 +161,10 @@ def presort_columns(
     feature = take_next(control, 0)
     while feature < X_t.shape[0] and not stop_requested(control):
         levels = columns.levels[feature]
-        rows = columns.rows[feature]
         codes = columns.codes[feature]
         is_in_other = sort_words(X_t[feature], words, other_words, counts)
-        n_levels = _rank_words(other_words if is_in_other else words, rows, codes, levels)
+        n_levels = _rank_words(other_words if is_in_other else words, codes, levels)
         columns.n_levels[feature] = n_levels
-        columns.has_missing[feature] = codes[rows[len(rows) - 1]] == n_levels
         columns.is_close[feature] = _has_close_levels(levels, n_levels)
         feature = take_next(control, 0)
 

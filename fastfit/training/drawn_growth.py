@@ -62,13 +62,8 @@ def grow_drawn(data, target, sample_weight, options, seed):
     """Grow one tree; arguments as in :func:`fastfit.training.tree_growth.grow_tree`."""
     from fastfit.training.tree_growth import GrownTree
 
-    weights = whole_weights(sample_weight)
-    layout = entry_layout(target, weights)
-    payloads, n_root_samples = entry_payloads(target, weights, layout)
-    kept = np.flatnonzero(payloads != LEFT_OUT).astype(np.uint32)
-    samples = np.zeros((1, n_root_samples + PADDING), np.uint32)
-    payload_bits = np.uint32(_payload_bits(layout))
-    samples[0, :n_root_samples] = kept << payload_bits | payloads[kept] >> layout.class_shift
+    samples, layout, payload_bits, total = _root_samples(target, sample_weight)
+    n_root_samples = samples.shape[1] - PADDING
     n_classes = int(target.n_classes[0])
     capacity = node_capacity(options, n_root_samples)
     table = node_table(capacity)
@@ -85,7 +80,6 @@ def grow_drawn(data, target, sample_weight, options, seed):
         n_classes=n_classes,
         values=np.empty((capacity, 1, n_classes)),
     )
-    total = n_root_samples if weights is None else weights.sum()
     run_team(
         _kernel(n_classes == 2, options.max_leaf_nodes > 0),
         1,
@@ -94,9 +88,24 @@ def grow_drawn(data, target, sample_weight, options, seed):
         waiting_nodes(options, n_root_samples, 1),
         growth_limits(options, total),
         table,
-        may_be_long=data.X_t.size > LONG_X,
+        may_be_long=data.size > LONG_X,
     )
     return GrownTree(*grown_nodes(table, problem.values))
+
+
+def _root_samples(target, sample_weight):
+    """Return the samples of the root, packed; how they are packed; and their weight.
+
+    All else that it takes is let go: trees that grow side by side have this many arrays each.
+    """
+    weights = whole_weights(sample_weight)
+    layout = entry_layout(target, weights)
+    payloads, n_root_samples = entry_payloads(target, weights, layout)
+    kept = np.flatnonzero(payloads != LEFT_OUT).astype(np.uint32)
+    samples = np.zeros((1, n_root_samples + PADDING), np.uint32)
+    payload_bits = np.uint32(_payload_bits(layout))
+    samples[0, :n_root_samples] = kept << payload_bits | payloads[kept] >> layout.class_shift
+    return samples, layout, payload_bits, n_root_samples if weights is None else weights.sum()
 
 
 def _scratch(samples, n_features, n_classes, seed):

@@ -72,7 +72,7 @@ def grow_general(data, target, sample_weight, options, seed):
     capacity = node_capacity(options, len(rows))
     table = node_table(capacity)
     values = np.empty((capacity, target.y.shape[1], max(_n_classes(target))))
-    block_size = _block_size(options, *data.X_t.shape)
+    block_size = _block_size(options, *data.shape)
     problem = _make_problem(data, target, weights, options, limits, block_size, values)
     problem = problem._replace(n_root_samples=len(rows))
     scratch = _make_scratch(problem, rows, options.criterion, seed, block_size)
@@ -151,7 +151,7 @@ def _sums_are_exact(target, weights):
 
 
 def _make_ranked_columns(data, is_exact):
-    n_samples = data.codes.shape[1]
+    n_samples = data.n_samples
     has_ties = data.n_levels < n_samples
     return RankedColumns(
         missing_code=as_readonly(data.n_levels),
@@ -170,7 +170,7 @@ def _close_bits(data):
             (len(data.n_levels), max(data.n_levels) // 8 + 1 if data.is_close.any() else 0), np.uint8
         )
         for feature in np.flatnonzero(data.is_close):
-            levels = data.levels[data.level_start[feature] : data.level_start[feature + 1]]
+            levels = data.ranks.levels[feature, : data.n_levels[feature]]
             of_feature = np.packbits(levels[1:] <= levels[:-1] + FEATURE_THRESHOLD, bitorder="little")
             bits[feature, : len(of_feature)] = of_feature
         data.__dict__["_close_bits"] = bits

@@ -152,7 +152,7 @@ def _grow(data, target, sample_weight, options, seed, n_threads, is_foretold):
         waiting_nodes(options, n_root_samples, n_threads, n_tasks, data.n_features),
         growth_limits(options, total),
         table,
-        may_be_long=data.X_t.size > LONG_X,
+        may_be_long=data.size > LONG_X,
     )
     if table.count[:, N_NODES].max() == FORETOLD_WRONGLY:
         return None

@@ -149,7 +149,7 @@ def grow_random(data, target, sample_weight, options, seed):
         )
     limits = growth_limits(options, n_root_samples if weights is None else weights.sum())
     grow = _kernel(n_classes > 0, options.max_leaf_nodes > 0)
-    may_be_long = data.X_t.size > LONG_GROWTH
+    may_be_long = data.size > LONG_GROWTH
     run_team(grow, 1, problem, buffers.work, buffers.waiting, limits, buffers.table, may_be_long=may_be_long)
     grown = GrownTree(*grown_nodes(buffers.table, buffers.values))
     idle_buffers.append(buffers)

@@ -75,6 +75,6 @@ def waiting_nodes(options, n_samples, n_threads, n_tasks=0, n_features=0):
 
 
 def grown_nodes(table, values):
-    """Return copies of the nodes and values that were written, and the depth."""
+    """Return the nodes and values that were written, and the depth. scikit-learn's ``Tree`` copies them."""
     n_nodes = table.count[:, N_NODES].max()
-    return table.ints[:n_nodes].copy(), values[:n_nodes].copy(), int(table.count[:, DEEPEST].max())
+    return table.ints[:n_nodes], values[:n_nodes], int(table.count[:, DEEPEST].max())

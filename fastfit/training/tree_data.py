@@ -59,7 +59,9 @@ def _prepare(X, missing_mask, n_threads, splitter, max_bins, is_shared):
         X_t = np.empty(X.shape[::-1], np.float32)
         run_team(transpose_rows, n_threads, as_readonly(X), X_t)
     has_missing = np.zeros(X.shape[1], np.uint8) if missing_mask is None else missing_mask.astype(np.uint8)
-    data = TreeData(as_readonly(X_t), has_missing, n_threads, is_shared)
+    # Trees that share the columns may read the values while others rank them.
+    may_overwrite = not (is_sharing() or np.may_share_memory(X_t, X))
+    data = TreeData(X_t, has_missing, n_threads, is_shared, may_overwrite=may_overwrite)
     return _binned(data, max_bins) if splitter == "hist" else data
 
 
@@ -67,9 +69,9 @@ def _binned(data, n_bins):
     """Return data with the number of its bin in place of every value."""
     rows, has_ties, is_close = data.sorted_rows
     cuts = np.full((data.n_features, n_bins), np.inf)
-    bins = np.empty(data.X_t.shape, np.float32)
+    bins = np.empty(data.shape, np.float32)
     run_team(bin_columns, data.team_for_columns(), data.X_t, rows, n_bins, cuts, bins)
-    binned = TreeData(as_readonly(bins), data.has_missing, data.n_threads, data.is_shared, cuts)
+    binned = TreeData(bins, data.has_missing, data.n_threads, data.is_shared, cuts, may_overwrite=True)
     binned.__dict__["_sorted_rows"] = rows, np.ones_like(has_ties), np.zeros_like(is_close)
     return binned
 
@@ -94,8 +96,7 @@ class TreeData:
 
     Attributes
     ----------
-    X_t : ndarray of shape (n_features, n_samples) of float32
-        The values.
+    shape : tuple of (n_features, n_samples)
     has_missing : ndarray of shape (n_features,) of uint8
         Whether a feature has missing values.
     n_threads : int
@@ -106,23 +107,41 @@ class TreeData:
         If the values are numbers of bins, the thresholds between these, infinity behind the last.
     """
 
-    def __init__(self, X_t, has_missing, n_threads, is_shared, cuts=None):
-        self.X_t = X_t
+    def __init__(self, X_t, has_missing, n_threads, is_shared, cuts=None, *, may_overwrite=False):
+        self.shape = X_t.shape
         self.has_missing = has_missing
         self.n_threads = n_threads
         self.is_shared = is_shared
         self.cuts = cuts
+        self._values = X_t
+        # Ranks may take the place of values that nobody else has, or has asked for.
+        self._may_overwrite = may_overwrite
         self._lock = threading.RLock()
+
+    @property
+    def X_t(self):
+        """The values, (n_features, n_samples) float32, read-only."""
+        with self._lock:
+            if self._values is None:
+                of_features = zip(self.ranks.levels, self.codes, strict=True)
+                self._values = np.stack([levels[codes] for levels, codes in of_features])
+            self._may_overwrite = False
+            return as_readonly(self._values)
 
     @property
     def n_features(self):
         """Number of features."""
-        return self.X_t.shape[0]
+        return self.shape[0]
 
     @property
     def n_samples(self):
         """Number of samples."""
-        return self.X_t.shape[1]
+        return self.shape[1]
+
+    @property
+    def size(self):
+        """Number of values."""
+        return self.shape[0] * self.shape[1]
 
     @property
     def any_missing(self):
@@ -142,13 +161,14 @@ class TreeData:
         is_close : ndarray of shape (n_features,) of uint8
             Whether two values are different, but equal up to the threshold of scikit-learn's trees.
         """
-        n_features, n_samples = self.X_t.shape
+        n_features, n_samples = self.shape
         n_threads = self.team_for_columns()
         rows = np.empty((n_features, n_samples + PADDING), np.uint32)
         has_ties, is_close = np.empty((2, n_features), np.uint8)
         words = np.empty((n_threads, 2, n_samples), np.uint64)
         counts = np.empty((n_threads, COUNTS_SIZE), np.uint32)
-        run_team(sort_rows, n_threads, self.X_t, words, counts, rows, has_ties, is_close)
+        values = self.X_t if self._values is None else as_readonly(self._values)
+        run_team(sort_rows, n_threads, values, words, counts, rows, has_ties, is_close)
         return rows, has_ties, is_close
 
     @_computed_once
@@ -168,20 +188,22 @@ class TreeData:
     @_computed_once
     def ranks(self):
         """Rank of every value among the values of its column, and the values behind the ranks, as `SortedColumns`."""
-        n_features, n_samples = self.X_t.shape
+        n_features, n_samples = self.shape
         n_threads = self.team_for_columns()
+        # A forest would otherwise have X twice beside its ranks. Who asks for the values later has them made anew.
+        levels = self._values if self._may_overwrite else np.empty(self.shape, np.float32)
         columns = SortedColumns(
-            np.empty((n_features, n_samples), np.int32),
-            np.empty((n_features, n_samples), np.uint32),
-            np.empty((n_features, n_samples), np.float32),
+            np.empty(self.shape, np.uint32),
+            levels,
             np.empty(n_features, np.int64),
-            np.empty(n_features, np.uint8),
             np.empty(n_features, np.uint8),
         )
         scratch = PresortScratch(
             np.empty((n_threads, 2, n_samples), np.uint64), np.empty((n_threads, COUNTS_SIZE), np.uint32)
         )
-        run_team(presort_columns, n_threads, self.X_t, columns, scratch)
+        run_team(presort_columns, n_threads, as_readonly(self._values), columns, scratch)
+        if self._may_overwrite:
+            self._values = None
         return columns
 
     @property
@@ -201,15 +223,14 @@ class TreeData:
 
     @_computed_once
     def level_start(self):
-        """Where the values of each feature begin in `levels`, (n_features + 1,) int64."""
-        return np.concatenate([[0], np.cumsum(self.n_levels)])
+        """Where the values of each feature begin in `levels`, (n_features,) int64."""
+        return np.arange(self.n_features) * self.n_samples
 
-    @_computed_once
+    @property
     def levels(self):
-        """The different values of each feature, ascending, one feature behind the other, float32."""
-        of_features = zip(self.ranks.levels, self.n_levels, strict=True)
-        return np.concatenate([values[:n_levels] for values, n_levels in of_features])
+        """The different values of each feature, ascending; float32, flat, `n_levels` from `level_start` for each."""
+        return self.ranks.levels.reshape(-1)
 
     def team_for_columns(self):
         """Return how many threads to use for a pass over all columns."""
-        return min(self.n_threads, self.n_features) if self.X_t.size > 50_000 else 1
+        return min(self.n_threads, self.n_features) if self.size > 50_000 else 1

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastfit.kernels.feature_draw import DrawState
+from fastfit.kernels.presort_entries import NEW_VALUE
 from fastfit.kernels.tree_memo import (
     BY_DEPTH,
     CLASS_MASK,
@@ -88,9 +89,9 @@ class TreeMemory:
             keys=keys,
             is_left=np.zeros(n_samples, np.uint8),
             scan=np.zeros((3, n_classes), np.int64),
-            levels=data.levels,
-            level_start=data.level_start,
-            is_close=data.is_close,
+            levels=np.empty(data.X_t.size, np.float32),
+            level_start=np.arange(n_features + 1) * n_samples,
+            is_close=data.sorted_rows[2],
             n_samples=n_samples,
             min_samples_leaf=min_samples_leaf,
         )
@@ -152,10 +153,16 @@ class TreeMemory:
     def _sort_entries(self, classes):
         """Make the root's entries: all samples by ascending value of each feature."""
         n_samples = self.data.n_samples
-        for feature, (codes, rows) in enumerate(zip(self.data.codes, self.data.ranks.rows, strict=True)):
-            of_code = codes[rows].astype(np.uint64) << np.uint64(CODE_SHIFT)
+        X_t = self.data.X_t
+        for feature, entries in enumerate(self.data.sorted_rows[0]):
+            is_new = entries[:n_samples] >= NEW_VALUE
+            is_new[0] = True
+            rows = entries[:n_samples] & ~NEW_VALUE
+            codes = np.cumsum(is_new, dtype=np.uint64) - np.uint64(1)
+            start = feature * n_samples
+            self.memory.levels[start : start + int(codes[-1]) + 1] = X_t[feature, rows[is_new]]
             of_row = rows.astype(np.uint64) << np.uint64(ROW_SHIFT)
-            self.memory.entries[feature, :n_samples] = of_code | of_row | classes[rows]
+            self.memory.entries[feature, :n_samples] = codes << np.uint64(CODE_SHIFT) | of_row | classes[rows]
 
     def _state(self, options, seed, test_t):
         n_samples, n_features = self.data.n_samples, self.data.n_features

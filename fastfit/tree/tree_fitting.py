@@ -65,6 +65,7 @@ class TreeFitting(ValidatesChangedParameters):
             if checked is None:
                 return self._fall_back(X, y, sample_weight, check_input, None)
             X, y, missing_mask = checked
+            del checked  # or X could not be let go below
         prepared = self._prepare_fit(X, y, sample_weight, missing_mask)
         # The float32 copy of X has done its duty.
         del X
