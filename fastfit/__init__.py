@@ -17,6 +17,9 @@ _HOME_OF_NAME = {
     "ExtraTreesRegressor": "fastfit.ensemble",
     "GradientBoostingClassifier": "fastfit.ensemble",
     "GradientBoostingRegressor": "fastfit.ensemble",
+    "GridSearchCV": "fastfit.model_selection",
+    "HalvingGridSearchCV": "fastfit.model_selection",
+    "HalvingRandomSearchCV": "fastfit.model_selection",
     "HistGradientBoostingClassifier": "fastfit.ensemble",
     "HistGradientBoostingRegressor": "fastfit.ensemble",
     "LinearRegression": "fastfit.linear_model",
@@ -24,13 +27,17 @@ _HOME_OF_NAME = {
     "MLPRegressor": "fastfit.neural_network",
     "RandomForestClassifier": "fastfit.ensemble",
     "RandomForestRegressor": "fastfit.ensemble",
+    "RandomizedSearchCV": "fastfit.model_selection",
     "SGDClassifier": "fastfit.linear_model",
     "SGDRegressor": "fastfit.linear_model",
     "config_context": "fastfit.runtime.config",
+    "cross_validate_many": "fastfit.model_selection",
+    "fit_many": "fastfit.model_selection",
     "get_config": "fastfit.runtime.config",
     "set_config": "fastfit.runtime.config",
+    "validation_curve": "fastfit.model_selection",
 }
-_MODULES = ("ensemble", "linear_model", "neural_network", "tree")
+_MODULES = ("ensemble", "linear_model", "model_selection", "neural_network", "tree")
 
 __all__ = [
     "DecisionTreeClassifier",
@@ -41,6 +48,9 @@ __all__ = [
     "ExtraTreesRegressor",
     "GradientBoostingClassifier",
     "GradientBoostingRegressor",
+    "GridSearchCV",
+    "HalvingGridSearchCV",
+    "HalvingRandomSearchCV",
     "HistGradientBoostingClassifier",
     "HistGradientBoostingRegressor",
     "LinearRegression",
@@ -48,15 +58,20 @@ __all__ = [
     "MLPRegressor",
     "RandomForestClassifier",
     "RandomForestRegressor",
+    "RandomizedSearchCV",
     "SGDClassifier",
     "SGDRegressor",
     "config_context",
+    "cross_validate_many",
     "ensemble",
+    "fit_many",
     "get_config",
     "linear_model",
+    "model_selection",
     "neural_network",
     "set_config",
     "tree",
+    "validation_curve",
 ]
 
 

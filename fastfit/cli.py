@@ -1,4 +1,4 @@
-"""The command line: ``fastfit demo``, ``warmup``, ``info`` and ``cache``.
+"""The command line: ``fastfit demo``, ``tune``, ``warmup``, ``info`` and ``cache``.
 
 Everything is imported when a command needs it, so that ``fastfit --help`` and mistakes answer at once.
 """
@@ -46,6 +46,25 @@ def build_parser():
         "--rows", type=_row_count, default=100_000, help="rows of the generated data (default: %(default)s)"
     )
     demo.set_defaults(run=_demo)
+
+    tune = commands.add_parser("tune", help="search the hyperparameters of a model for a table")
+    tune.add_argument("file", metavar="DATA.csv", help="a CSV file with a line of column names")
+    tune.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
+    tune.add_argument(
+        "--model", default="hist_gradient_boosting", help="family of models (default: %(default)s)"
+    )
+    tune.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=V1,V2,...",
+        help="values to try of a hyperparameter; may be given several times (default: the model's own grid)",
+    )
+    tune.add_argument("--cv", type=int, default=5, metavar="K", help="number of folds (default: %(default)s)")
+    tune.add_argument("--metric", help="a scorer of scikit-learn (default: accuracy, or R2)")
+    tune.add_argument("--drop", action="append", default=[], metavar="COLUMN", help="column to leave out")
+    tune.add_argument("--out", metavar="FILE.joblib", help="where to keep the best model, fitted to all rows")
+    tune.set_defaults(run=_tune)
 
     warmup = commands.add_parser("warmup", help="compile what the estimators need, ahead of time")
     warmup.add_argument("family", nargs="*", metavar="FAMILY", help="which estimators (default: all of them)")
@@ -119,6 +138,78 @@ def _table(*columns):
     for heading, justify in columns:
         table.add_column(heading, justify=justify, no_wrap=justify == "right", overflow="fold")
     return table
+
+
+# ------------------------------------------------------------------------------------------------------ tune
+
+_ROWS_SHOWN = 20
+
+
+def _tune(options):
+    import warnings
+    from pathlib import Path
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    from fastfit.tune import MODELS, make_search, parse_params, read_table
+
+    if options.model not in MODELS:
+        raise ValueError(f"no model {options.model!r}; there are {', '.join(MODELS)}")
+    if options.out is not None and not Path(options.out).parent.is_dir():
+        raise ValueError(f"--out {options.out}: there is no folder {Path(options.out).parent}")
+    grid = parse_params(options.param)
+    table = read_table(options.file, options.target, options.drop)
+    search, grid = make_search(options.model, table, grid, cv=options.cv, metric=options.metric)
+    console = _console()
+    n_candidates = 1
+    for values in grid.values():
+        n_candidates *= len(values)
+    kind = "classes" if table.is_classification else "numbers"
+    console.print(
+        f"{options.model} for {len(table.y)} rows of {len(table.names)} columns, {options.target}: {kind}",
+        style="bold",
+    )
+    with _progress(console) as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        task = progress.add_task("candidates on folds", total=n_candidates * options.cv)
+        search._on_progress = lambda n_done: progress.advance(task, n_done)
+        try:
+            search.fit(table.X, table.y)
+        except ValueError as error:
+            # If all fits fail, scikit-learn's message ends with the error of one.
+            raise ValueError(str(error).strip().splitlines()[-1]) from None
+        del search._on_progress
+    console.print(_scores_of_candidates(search, grid))
+    console.print(f"best: {_describe_setting(search.best_params_)}  (score {search.best_score_:.4f})")
+    console.print(str(search.sharing_report_), style="dim")
+    if options.out is not None:
+        import joblib
+
+        joblib.dump(search.best_estimator_, options.out)
+        console.print(f"kept in {options.out}")
+
+
+def _scores_of_candidates(search, grid):
+    """The candidates, the best first."""
+    results = search.cv_results_
+    table = _table(
+        *((name, "right") for name in grid), ("score", "right"), ("+-", "right"), ("rank", "right")
+    )
+    order = results["rank_test_score"].argsort(kind="stable")[:_ROWS_SHOWN]
+    for i in order:
+        scores = results["mean_test_score"][i], results["std_test_score"][i]
+        values = [str(value) for value in results["params"][i].values()]
+        named = dict(zip((name.rsplit("__", 1)[-1] for name in results["params"][i]), values, strict=True))
+        table.add_row(
+            *(named[name] for name in grid),
+            *(f"{score:.4f}" for score in scores),
+            str(results["rank_test_score"][i]),
+        )
+    return table
+
+
+def _describe_setting(setting):
+    return ", ".join(f"{name.rsplit('__', 1)[-1]}={value}" for name, value in setting.items())
 
 
 # ------------------------------------------------------------------------------------------------------ demo

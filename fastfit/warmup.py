@@ -174,6 +174,18 @@ def _histogram_boosting():
         yield _task(regressor, X, np.exp(numbers), "positive numbers")
 
 
+def _search():
+    """The kernels of trees that differ in their limits; all others are those of the estimators."""
+    from fastfit.model_selection import fit_many
+    from fastfit.tree import DecisionTreeClassifier
+
+    X, classes, _ = _tables()
+    settings = [{"max_depth": depth} for depth in (1, 3)]
+    yield Task(
+        "fit_many of DecisionTreeClassifier", lambda: fit_many(DecisionTreeClassifier(), X, classes, settings)
+    )
+
+
 FAMILIES = {
     "linear": _linear,
     "tree": _tree,
@@ -181,6 +193,7 @@ FAMILIES = {
     "boosting": _exact_boosting,
     "hist_boosting": _histogram_boosting,
     "mlp": _mlp,
+    "search": _search,
 }
 
 

@@ -10,9 +10,9 @@ from tests.conftest import ROOT
 
 # Top to bottom. A file may import from its own layer and from those below it.
 LAYERS = (
-    {"cli", "__main__", "demo", "system_info", "warmup"},
+    {"cli", "__main__", "demo", "system_info", "tune", "warmup"},
     {"model_selection", "inspection"},
-    {"linear_model", "neural_network", "tree", "ensemble", "fallback", "former_fit", "parameters"},
+    {"linear_model", "neural_network", "tree", "ensemble", "fallback", "former_fit", "parameters", "sharing"},
     {"training"},
     {"kernels"},
     {"runtime"},

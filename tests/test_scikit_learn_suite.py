@@ -28,6 +28,8 @@ HISTOGRAM_BOOSTING = [
     "ensemble.HistGradientBoostingClassifier",
     "ensemble.HistGradientBoostingRegressor",
 ]
+SEARCHES = ["model_selection.GridSearchCV", "model_selection.RandomizedSearchCV"]
+HALVING = ["model_selection.HalvingGridSearchCV", "model_selection.HalvingRandomSearchCV"]
 SWAPPED = {
     "sklearn.linear_model.tests.test_sgd": ["linear_model.SGDClassifier", "linear_model.SGDRegressor"],
     "sklearn.linear_model.tests.test_base": ["linear_model.LinearRegression"],
@@ -44,6 +46,8 @@ SWAPPED = {
     "sklearn.ensemble._hist_gradient_boosting.tests.test_monotonic_constraints": HISTOGRAM_BOOSTING[1:],
     "sklearn.ensemble._hist_gradient_boosting.tests.test_warm_start": HISTOGRAM_BOOSTING,
     "sklearn.ensemble._hist_gradient_boosting.tests.test_compare_lightgbm": HISTOGRAM_BOOSTING,
+    "sklearn.model_selection.tests.test_search": [*SEARCHES, *HALVING],
+    "sklearn.model_selection.tests.test_successive_halving": HALVING,
 }
 
 

@@ -124,6 +124,12 @@ class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
         self.n_estimators_ = n_rounds
         return self
 
+    def _sharing(self):
+        """Return what settings of this estimator share."""
+        from fastfit.ensemble.ensemble_sharing import BoostingSharing
+
+        return BoostingSharing()
+
     def _fit_stages(
         self,
         X,

@@ -92,6 +92,12 @@ class ForestFitting(ValidatesChangedParameters):
         importances = np.mean(of_trees, axis=0, dtype=np.float64)
         return importances / np.sum(importances)
 
+    def _sharing(self):
+        """Return what settings of this estimator share."""
+        from fastfit.ensemble.ensemble_sharing import ForestSharing
+
+        return ForestSharing()
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         # What only fastfit does, it does for dense X.

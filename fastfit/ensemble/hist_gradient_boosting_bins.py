@@ -7,6 +7,11 @@ from sklearn.ensemble._hist_gradient_boosting.binning import _BinMapper
 from sklearn.utils import check_random_state
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
+from fastfit.runtime.reuse import fingerprint, reuse
+
+# Of more samples scikit-learn draws those whose quantiles are taken.
+FEW_SAMPLES = 200_000
+
 
 class Part(NamedTuple):
     """Some of the samples: those to learn from, or those to validate with."""
@@ -38,6 +43,20 @@ def fit_bin_mapper(X, rows, sample_weight, *, max_bins, is_categorical, known_ca
     -------
     mapper : sklearn.ensemble._hist_gradient_boosting.binning._BinMapper
     """
+    given = X, rows, sample_weight, max_bins, is_categorical, known_categories, seed, n_jobs
+    return reuse(lambda: _key_of_mapper(*given), lambda: _fit_bin_mapper(*given))
+
+
+def _key_of_mapper(X, rows, sample_weight, max_bins, is_categorical, known_categories, seed, n_jobs):
+    """Return what stands for all that the thresholds depend on: of few samples no draw, and never the threads."""
+    known = None
+    if known_categories is not None:
+        known = tuple(fingerprint(of_feature) for of_feature in known_categories)
+    arrays = map(fingerprint, (X, rows, sample_weight, is_categorical))
+    return "bin mapper", *arrays, known, max_bins, seed if len(X) > FEW_SAMPLES else None
+
+
+def _fit_bin_mapper(X, rows, sample_weight, max_bins, is_categorical, known_categories, seed, n_jobs):
     from fastfit.training.bin_thresholds import find_bin_thresholds
 
     mapper = _BinMapper(
@@ -101,6 +120,14 @@ def bin_rows(mapper, X, rows, *, for_growth, n_jobs):
     -------
     bins : fastfit.training.binned_data.BinnedData
     """
+    # The mapper is part of the result, so that no other one can have its place in memory meanwhile.
+    return reuse(
+        lambda: ("bins", id(mapper), fingerprint(X), fingerprint(rows), for_growth),
+        lambda: (mapper, _bin_rows(mapper, X, rows, for_growth, n_jobs)),
+    )[1]
+
+
+def _bin_rows(mapper, X, rows, for_growth, n_jobs):
     from fastfit.training.binned_data import bin_data
 
     return bin_data(

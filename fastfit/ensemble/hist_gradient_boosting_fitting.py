@@ -75,6 +75,12 @@ class HistGradientBoostingFitting(
         check_is_fitted(self)
         return feature_importances(self, self.importance_type)
 
+    def _sharing(self):
+        """Return what settings of this estimator share."""
+        from fastfit.ensemble.ensemble_sharing import HistogramBoostingSharing
+
+        return HistogramBoostingSharing()
+
     @with_callbacks
     def _fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val):
         reason = self._uncovered()

@@ -316,6 +316,12 @@ class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRe
             self.singular_  # noqa: B018
         return super().__getstate__()
 
+    def _sharing(self):
+        """Return what settings of this estimator share."""
+        from fastfit.linear_model.linear_sharing import LeastSquaresSharing
+
+        return LeastSquaresSharing()
+
     def _fit(self, X, y, sample_weight):
         reason = self._uncovered(X, y)
         if reason is not None:
@@ -403,7 +409,8 @@ class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRe
             in_row_space=False,
             tol=float(self.tol),
         )
-        return fit_with_rate(data, options, self.max_iter or DEFAULT_MAX_STEPS, self._start(data))
+        kept = self.__dict__.get("_steps_to_keep")
+        return fit_with_rate(data, options, self.max_iter or DEFAULT_MAX_STEPS, self._start(data), kept)
 
     def _descend_in_batches(self, data):
         n_samples = data.X.shape[0]

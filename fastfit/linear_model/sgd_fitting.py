@@ -85,6 +85,12 @@ class SGDFitting(ValidatesChangedParameters):
             yield
         del self._validation_data
 
+    def _sharing(self):
+        """Return what settings of this estimator share."""
+        from fastfit.linear_model.linear_sharing import StochasticSharing
+
+        return StochasticSharing()
+
     def _falls_back(self, X):
         """Whether scikit-learn has to fit X; notes which engine does."""
         self.fit_engine_ = "scikit-learn" if sp.issparse(X) else "fastfit"

@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer
 
 from fastfit.neural_network.input_errors import NOT_FINITE, raise_for_input
+from fastfit.neural_network.kept_epochs import keep_epoch
 from fastfit.neural_network.learning_rates import scheduled_rate
 from fastfit.neural_network.optimizers import next_optimizer, optimizer_settings, prepare_state
 from fastfit.training.network import adam_step_size, make_training_data
@@ -87,7 +88,9 @@ class EpochLoop:
         estimator.n_iter_ = 0
         try:
             for epoch in range(estimator.max_iter):
-                if self._train_epoch(epoch) or self.incremental:
+                is_last = self._train_epoch(epoch) or self.incremental
+                keep_epoch(self, is_last)
+                if is_last:
                     break
                 if estimator.n_iter_ == estimator.max_iter:
                     warnings.warn(

@@ -100,6 +100,12 @@ class MLPFitting(ValidatesChangedParameters, CallbackSupportMixin):
             callbacks.end()
         return self
 
+    def _sharing(self):
+        """Return what settings of this estimator share."""
+        from fastfit.neural_network.network_sharing import NetworkSharing
+
+        return NetworkSharing()
+
     def _check_settings(self, incremental):
         """Raise where hyperparameters that are valid one by one do not go together."""
         if incremental and self.early_stopping:

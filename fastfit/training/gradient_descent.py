@@ -8,6 +8,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from fastfit.kernels.descent import DescentState, Quadratic, descend, multiply
 from fastfit.runtime.compile import as_readonly
+from fastfit.runtime.reuse import fingerprint, reuse
 from fastfit.training.least_squares import (
     LeastSquaresFit,
     PassesOverX,
@@ -55,7 +56,7 @@ def largest_eigenvalue(matrix):
     return max(float(eigsh(matrix, k=1, which="LA", v0=start, return_eigenvectors=False)[0]), 0.0)
 
 
-def fit_with_rate(data, options, max_iter, start=None):
+def fit_with_rate(data, options, max_iter, start=None, kept=None):
     """Descend from zero, or from ``start``, with a fixed rate.
 
     Parameters
@@ -65,6 +66,9 @@ def fit_with_rate(data, options, max_iter, start=None):
         ``in_row_space`` is set here.
     max_iter : int
     start : ndarray of shape (n_targets, n_features) or None
+    kept : dict or None
+        Its keys are numbers of steps; its values become the fits after so many, where there are as many and a Gram
+        matrix of the columns is used.
 
     Returns
     -------
@@ -86,7 +90,13 @@ def fit_with_rate(data, options, max_iter, start=None):
     slope = np.ascontiguousarray(summary.cross.T) / total
     quadratic = Quadratic(summary.gram / total, slope, summary.y_sum_squares / total, (slope**2).sum(axis=1))
     coef = np.zeros_like(slope) if start is None else np.array(start, dtype=np.float64)
-    losses, converged = _descend(quadratic, options, coef, max_iter)
+    iterates = {} if kept is None else dict.fromkeys(kept)
+    losses, converged = _descend(quadratic, options, coef, max_iter, iterates)
+    for count, iterate in iterates.items():
+        if iterate is not None:
+            kept[count] = LeastSquaresFit(
+                iterate, summary.x_mean, summary.y_mean, losses[:count], False, options.learning_rate
+            )
     return LeastSquaresFit(coef, summary.x_mean, summary.y_mean, losses, converged, options.learning_rate)
 
 
@@ -109,12 +119,17 @@ def _descend_in_row_space(data, options, max_iter, start):
     return LeastSquaresFit(coef, summary.x_mean, summary.y_mean, losses, converged, options.learning_rate)
 
 
-def _descend(quadratic, options, coef, max_iter):
+def _descend(quadratic, options, coef, max_iter, iterates=()):
     """Run the kernel for up to ``max_iter`` steps, in calls short enough to notice a Ctrl-C.
 
-    Changes ``coef``; returns the losses, and whether the descent converged.
+    Changes ``coef``; returns the losses, and whether the descent converged. ``iterates``, by number of steps, are
+    filled in if there are as many steps.
     """
-    bound = largest_stable_rate(largest_eigenvalue(quadratic.curvature), options.momentum, options.nesterov)
+    curvature = quadratic.curvature
+    largest = reuse(
+        lambda: ("largest eigenvalue", fingerprint(curvature)), lambda: largest_eigenvalue(curvature)
+    )
+    bound = largest_stable_rate(largest, options.momentum, options.nesterov)
     if options.learning_rate >= bound:
         raise UnstableRateError(bound)
     quadratic = Quadratic(*map(as_readonly, quadratic))
@@ -131,8 +146,11 @@ def _descend(quadratic, options, coef, max_iter):
     )
     losses = []
     n_steps = FIRST_STEPS
+    stops = sorted(count for count in iterates if count < max_iter)
     while True:
-        block = np.empty(min(n_steps, max_iter - len(losses)))
+        if stops and stops[0] == len(losses):
+            iterates[stops.pop(0)] = coef.copy()
+        block = np.empty(min(n_steps, (stops[0] if stops else max_iter) - len(losses)))
         begin = time.perf_counter()
         n_done, converged = descend(quadratic, options, state, block)
         elapsed = time.perf_counter() - begin

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastfit.runtime.reuse import fingerprint, reuse
 from fastfit.training.gram import centred_gram, residual_gradient, row_gram
 from fastfit.training.triangular_factor import (
     cholesky_factor,
@@ -111,6 +112,19 @@ def check_finite(*arrays):
 
 def summarise(data):
     """Return the :class:`GramSummary` of the data, or raise NotFiniteError."""
+    return reuse(lambda: _key_of_summary(data), lambda: _summarise(data))
+
+
+def _key_of_summary(data):
+    # By what it is rather than by where: the next fit's arrays may lie where the last one's were.
+    return (
+        "gram",
+        *map(fingerprint, (data.X, data.Y, data.sample_weight)),
+        data.fit_intercept,
+    )
+
+
+def _summarise(data):
     summary = centred_gram(data.X, data.Y, data.sample_weight, data.fit_intercept, data.n_threads)
     check_finite(summary.gram.diagonal(), summary.cross)
     return summary

@@ -15,6 +15,7 @@ from fastfit.kernels.presort import (
 from fastfit.kernels.presort_entries import NEW_VALUE, bin_columns, sort_rows
 from fastfit.kernels.presorted_columns import PADDING
 from fastfit.runtime.compile import as_readonly
+from fastfit.runtime.reuse import fingerprint, is_sharing, reuse
 from fastfit.runtime.threads import run_team
 
 # Values of X from which it is transposed by a kernel of ours, which takes 0.3 s to compile.
@@ -42,13 +43,25 @@ def prepare_tree_data(X, missing_mask, *, n_threads, splitter="best", max_bins=2
     -------
     data : TreeData
     """
+    if not is_sharing():
+        return _prepare(X, missing_mask, n_threads, splitter, max_bins, is_shared)
+    n_bins = max_bins if splitter == "hist" else None
+    return reuse(
+        lambda: ("tree data", fingerprint(X), fingerprint(missing_mask), n_bins),
+        lambda: _prepare(X, missing_mask, n_threads, splitter, max_bins, True),
+    )
+
+
+def _prepare(X, missing_mask, n_threads, splitter, max_bins, is_shared):
     if X.flags.f_contiguous or X.size < LARGE_X:
         X_t = np.ascontiguousarray(X.T)
     else:
         X_t = np.empty(X.shape[::-1], np.float32)
         run_team(transpose_rows, n_threads, as_readonly(X), X_t)
     has_missing = np.zeros(X.shape[1], np.uint8) if missing_mask is None else missing_mask.astype(np.uint8)
-    data = TreeData(X_t, has_missing, n_threads, is_shared, may_overwrite=not np.may_share_memory(X_t, X))
+    # Trees that share the columns may read the values while others rank them.
+    may_overwrite = not (is_sharing() or np.may_share_memory(X_t, X))
+    data = TreeData(X_t, has_missing, n_threads, is_shared, may_overwrite=may_overwrite)
     return _binned(data, max_bins) if splitter == "hist" else data
 
 

@@ -66,6 +66,17 @@ class TreeFitting(ValidatesChangedParameters):
                 return self._fall_back(X, y, sample_weight, check_input, None)
             X, y, missing_mask = checked
             del checked  # or X could not be let go below
+        prepared = self._prepare_fit(X, y, sample_weight, missing_mask)
+        # The float32 copy of X has done its duty.
+        del X
+        data, target, sample_weight, options, classes, n_threads = prepared
+        _grow(self, data, target, sample_weight, options, random_state, n_threads)
+        if classes is not None:
+            self.classes_ = classes[0] if self.n_outputs_ == 1 else classes
+        return self
+
+    def _prepare_fit(self, X, y, sample_weight, missing_mask):
+        """Return what a tree is grown from: data, target, weights and options; and its classes, and threads for it."""
         n_samples, self.n_features_in_ = X.shape
         y = np.atleast_1d(y)
         if y.ndim == 1:
@@ -91,12 +102,13 @@ class TreeFitting(ValidatesChangedParameters):
         options = growth_options(self, target, self.n_features_in_, sample_weight)
         n_threads = threads_for(WORK_PER_VALUE * X.size, self.n_jobs)
         data = self._prepare_data(X, missing_mask, n_threads)
-        # The float32 copy of X has done its duty.
-        del X
-        _grow(self, data, target, sample_weight, options, random_state, n_threads)
-        if classes is not None:
-            self.classes_ = classes[0] if self.n_outputs_ == 1 else classes
-        return self
+        return data, target, sample_weight, options, classes, n_threads
+
+    def _sharing(self):
+        """Return what settings of this estimator share."""
+        from fastfit.tree.tree_sharing import TreeSharing
+
+        return TreeSharing()
 
     def _uncovered(self, X):
         """Return what the kernels do not cover in this X or this setting, as a noun, or None."""
@@ -272,9 +284,14 @@ def _growth():
 
 def _grow(estimator, data, target, sample_weight, options, random_state, n_threads):
     """Grow the tree, and set all that is learned but for the classes."""
-    n_outputs = target.y.shape[1]
     seed = draw_seed(random_state)
     grown = _growth().grow_tree(data, target, sample_weight, options, seed, n_threads=n_threads)
+    set_tree(estimator, grown, target, options.max_features)
+
+
+def set_tree(estimator, grown, target, max_features):
+    """Set all that is learned but for the classes."""
+    n_outputs = target.y.shape[1]
     n_values = np.ones(n_outputs, dtype=np.intp) if target.n_classes is None else target.n_classes
     tree = Tree(estimator.n_features_in_, n_values, n_outputs)
     tree.__setstate__(
@@ -286,7 +303,7 @@ def _grow(estimator, data, target, sample_weight, options, random_state, n_threa
         }
     )
     estimator.tree_ = tree
-    estimator.max_features_ = options.max_features
+    estimator.max_features_ = max_features
     if target.n_classes is not None:
         estimator.n_classes_ = target.n_classes[0] if n_outputs == 1 else target.n_classes
     if estimator.ccp_alpha != 0.0:

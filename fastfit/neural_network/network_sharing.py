@@ -1,0 +1,52 @@
+"""What settings of a network share: the first epochs of a long training are those of a shorter one."""
+
+import warnings
+
+from sklearn.exceptions import ConvergenceWarning
+
+from fastfit.neural_network.mlp_fitting import STOCHASTIC_SOLVERS
+from fastfit.sharing import PrefixRun, PrefixSharing, has_callbacks, is_valid
+
+
+class NetworkSharing(PrefixSharing):
+    """The epochs of one training for all ``max_iter``."""
+
+    varied = ("max_iter",)
+    unit = "epochs"
+
+    def covers(self, estimator):
+        """Return whether training goes by epochs that do not depend on how many there are to be."""
+        return (
+            is_valid(estimator)
+            and estimator.solver in STOCHASTIC_SOLVERS
+            and estimator.learning_rate != "cosine"
+            and not estimator.warm_start
+            and not estimator.verbose
+            and not has_callbacks(estimator)
+        )
+
+    def fit(self, estimators, X, y, fit_params):
+        """Train for the most epochs, and keep what there was after each of the other numbers."""
+        from sklearn.base import clone
+
+        longest = clone(max(estimators, key=self.count))
+        longest._epochs_to_keep = {self.count(estimator): None for estimator in estimators}
+        longest.fit(X, y, **fit_params)
+        return PrefixRun(self, estimators, longest)
+
+    def cut(self, longest, count):
+        """Return what was learned in so many epochs; ``tol`` may have ended the training before."""
+        kept = longest._epochs_to_keep.get(count)
+        learned = {} if kept is None else dict(kept)
+        if kept is not None and count < self.count(longest):
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({count}) reached and the optimization hasn't "
+                "converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return learned
+
+    def work_done(self, longest):
+        """Return the number of epochs."""
+        return longest.n_iter_
