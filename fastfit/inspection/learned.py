@@ -146,8 +146,8 @@ def summarise_model(estimator):
     Returns
     -------
     lines : list of str
-        A line ``y = m x + b`` for one feature, depth and leaves of trees, rounds and leaves of boosting, the layers of a
-        network; empty where there is nothing to say.
+        A line ``y = m x + b`` for one feature, depth and leaves of trees, rounds and leaves of boosting, the layers
+        of a network; empty where there is nothing to say.
     """
     learned = vars(estimator)
     if "coefs_" in learned:
