@@ -10,16 +10,16 @@ from fastfit.runtime.cpu import lanes
 from fastfit.runtime.memory import aligned_zeros
 from fastfit.runtime.threads import map_threads
 
-N_ROUNDS = 200_000
-N_SAMPLES = 40
+N_ROUNDS = 20_000  # 0.1 ms
+N_SAMPLES = 200
 
 
 @functools.cache
 def peak_flops(dtype_name, n_threads):
     """Return the most floating-point operations a second that kernels on so many threads can do.
 
-    A fused multiply-add counts as two. The best of many samples of about a millisecond is taken, since whatever
-    else the machine does can only slow it down.
+    A fused multiply-add counts as two. All threads work at the same time, each on many short samples, of which the
+    lower quartile counts: what the threads take from each other is in it, a preemption by something else is not.
 
     Parameters
     ----------
@@ -42,12 +42,13 @@ def peak_flops(dtype_name, n_threads):
     buffers = [aligned_zeros(n_values, dtype) for _ in range(n_threads)]
     multiply_add(buffers[0], factor, 1)  # compiles
 
-    def work(values):
-        multiply_add(values, factor, N_ROUNDS)
+    def measure(values):
+        seconds = []
+        for _ in range(N_SAMPLES):
+            start = time.perf_counter()
+            multiply_add(values, factor, N_ROUNDS)
+            seconds.append(time.perf_counter() - start)
+        return float(np.quantile(seconds, 0.25))
 
-    best = np.inf
-    for _ in range(N_SAMPLES):
-        start = time.perf_counter()
-        map_threads(work, buffers, n_threads)
-        best = min(best, time.perf_counter() - start)
-    return 2.0 * n_values * N_ROUNDS * n_threads / best
+    of_threads = map_threads(measure, buffers, n_threads)
+    return sum(2.0 * n_values * N_ROUNDS / seconds for seconds in of_threads)
