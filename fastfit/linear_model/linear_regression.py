@@ -323,6 +323,10 @@ class LinearRegression(
             self.singular_  # noqa: B018
         return super().__getstate__()
 
+    def _takes_scheduled_rate(self):
+        """Return why a callback cannot set the learning rate, or an empty text."""
+        return "it learns in epochs only with a batch_size" if self.batch_size is None else ""
+
     @with_callbacks
     def _fit_watched(self, X, y, sample_weight):
         """Fit with the callbacks' hooks around it and, in mini-batches, around each epoch."""

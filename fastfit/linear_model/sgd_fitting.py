@@ -147,6 +147,12 @@ class SGDFitting(ValidatesChangedParameters, CallbackSupportMixin):
         check_consistent_length(X_val, y_val)
         return X_val, y_val
 
+    def _takes_scheduled_rate(self):
+        """Return why a callback cannot set the learning rate, or an empty text."""
+        if self.learning_rate in ("pa1", "pa2"):
+            return f"learning_rate={self.learning_rate!r} computes the step of every single sample"
+        return ""
+
     def _start_callbacks(self, X, y, sample_weight, max_iter):
         """Call the hooks that begin the fit, and return what calls the others, or None."""
         weight = None if (sample_weight == 1.0).all() else sample_weight

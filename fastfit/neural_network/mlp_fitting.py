@@ -100,6 +100,10 @@ class MLPFitting(ValidatesChangedParameters, CallbackSupportMixin):
             callbacks.end()
         return self
 
+    def _takes_scheduled_rate(self):
+        """Return why a callback cannot set the learning rate, or an empty text."""
+        return "solver='lbfgs' finds its own step sizes" if self.solver == "lbfgs" else ""
+
     def _check_settings(self, incremental):
         """Raise where hyperparameters that are valid one by one do not go together."""
         if incremental and self.early_stopping:
