@@ -24,9 +24,9 @@ class ModelCheckpoint(FitStates):
     Parameters
     ----------
     path : str or path-like
-        Of the file. ``{iteration}`` in it stands for the number of the epoch, round or tree, ``{task}`` for the place of
-        the fit in a search, such as ``3-0`` for the first fold of the fourth candidate. Fits of one search that share a
-        file keep the best of them all, unless they run in several processes: then use ``{task}``.
+        Of the file. ``{iteration}`` in it stands for the number of the epoch, round or tree, ``{task}`` for the place
+        of the fit in a search, such as ``0-3-0``. Fits of one search that share a file keep the best of them all,
+        unless they run in several processes: then use ``{task}``.
     X_val, y_val : array-like, default=None
         Data to score on, as the estimator itself would get them. None: the training data.
     scoring : str, callable or None, default=None

@@ -93,7 +93,7 @@ PHRASES_BY_CLASS = {
     "LinearRegression": {
         "learning_rate": "size of the steps: 'auto', or a number for plain descent",
         "max_iter": "the most steps, or epochs of mini-batches",
-        "tol": "when the descent has converged; with 'auto', which singular values count as zero",
+        "tol": "when the descent is done; with 'auto', which singular values count as zero",
     },
     "BaseHistGradientBoosting": {
         "learning_rate": "how much of each tree is added to the prediction",
