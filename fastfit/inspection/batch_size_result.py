@@ -47,6 +47,7 @@ class Measured:
         self.seconds.append(seconds)
         self.losses.append(losses)
         self.scores.append(scores)
+        self.diverged |= bool(losses) and not math.isfinite(losses[-1])
 
     def median_curves(self):
         """Return cumulative seconds, losses and scores after each epoch: medians over the repeats that got there."""
@@ -414,11 +415,11 @@ class BatchSizeProfile(Shown):
 
 def _automatic_target(measured):
     """Return a target loss that the better batch sizes reach, or None if nothing was learned."""
-    firsts = [losses[0] for m in measured if not m.diverged for losses in m.losses if losses]
-    lasts = [np.nanmin(losses) for m in measured if not m.diverged for losses in m.losses if losses]
-    if not firsts or not np.isfinite(lasts).any():
+    curves = [losses for m in measured if not m.diverged for losses in m.losses if losses]
+    high = max((losses[0] for losses in curves if math.isfinite(losses[0])), default=None)
+    low = min((value for losses in curves for value in losses if math.isfinite(value)), default=None)
+    if high is None or low is None:
         return None
-    high, low = np.nanmax(firsts), np.nanmin(lasts)
     return Target("training loss", float(high - AUTOMATIC_SHARE * (high - low)), given=False)
 
 
