@@ -216,12 +216,17 @@ def describe_parameters(line):
     texts += [f"  {key} = {params[key]!r}" for key in shown]
     texts += [f"  and {len(params) - len(changed) - len(shown)} more"]
     attributes = vars(line.estimator).items()
-    learned = {key: value for key, value in attributes if _is_learned(key) and np.size(value) > 0}
+    learned = {key: value for key, value in attributes if _is_learned(key) and not _is_empty(value)}
     return texts, [f"{key} {_describe_value(value)}" for key, value in learned.items()]
 
 
 def _is_learned(name):
     return name.endswith("_") and not name.startswith("_") and name not in ("n_features_in_", "fit_engine_")
+
+
+def _is_empty(value):
+    # Arrays of different shapes in a list, as networks have them, are no array together.
+    return len(value) == 0 if isinstance(value, list) else np.size(value) == 0
 
 
 def _describe_value(value):
@@ -230,6 +235,8 @@ def _describe_value(value):
         return f"= {value:.4g}"
     if hasattr(value, "node_count"):
         return f"({value.node_count} nodes, depth {value.max_depth})"
+    if isinstance(value, list) and not np.isscalar(value[0]):
+        return f"({len(value)} of {type(value[0]).__name__})"
     if isinstance(value, np.integer):
         value = int(value)
     if value is None or np.ndim(value) == 0:
@@ -238,8 +245,6 @@ def _describe_value(value):
             if isinstance(value, str | bool | int | type(None))
             else f"({type(value).__name__})"
         )
-    if isinstance(value, list) and not np.isscalar(value[0]):
-        return f"({len(value)} of {type(value[0]).__name__})"
     array = np.asarray(value)
     shape = " x ".join(map(str, array.shape))
     if array.size == 1:
