@@ -173,7 +173,7 @@ class BatchSizeProfileDisplay:
         target = self.profile.target_
         what = "" if target is None else f" ({target.kind} {target.value:.3g})"
         ax.set_ylabel(f"seconds to target{what}")
-        ax.legend(fontsize="small", loc="center right" if missed else "best")
+        ax.legend(fontsize="small", loc="lower right" if missed else "best")
         ax.set_title("Time to target")
 
     def _plot_losses(self, ax):
