@@ -1,5 +1,6 @@
-"""The command line: ``fastfit demo``, ``profile-batch-size``, ``warmup``, ``info`` and ``cache``.
+"""The command line: ``fastfit demo``, ``warmup``, ``info`` and ``cache``.
 
+`profile-batch-size` measures what batch sizes do.
 Everything is imported when a command needs it, so that ``fastfit --help`` and mistakes answer at once.
 """
 
@@ -47,11 +48,11 @@ def build_parser():
     )
     demo.set_defaults(run=_demo)
 
-    _add_profile(commands)
-
     warmup = commands.add_parser("warmup", help="compile what the estimators need, ahead of time")
     warmup.add_argument("family", nargs="*", metavar="FAMILY", help="which estimators (default: all of them)")
     warmup.set_defaults(run=_warmup)
+
+    _add_profile(commands)
 
     info = commands.add_parser("info", help="versions, processor, threads and cache")
     info.set_defaults(run=_info)

@@ -323,19 +323,6 @@ class LinearRegression(
             self.singular_  # noqa: B018
         return super().__getstate__()
 
-    def _takes_scheduled_rate(self):
-        """Return why a callback cannot set the learning rate, or an empty text."""
-        return "it learns in epochs only with a batch_size" if self.batch_size is None else ""
-
-    @with_callbacks
-    def _fit_watched(self, X, y, sample_weight):
-        """Fit with the callbacks' hooks around it and, in mini-batches, around each epoch."""
-        n_epochs = 0 if self.batch_size is None else self.max_iter or DEFAULT_MAX_EPOCHS
-        callbacks = start_callbacks(self, X, y, sample_weight, n_epochs)
-        self._fit(X, y, sample_weight, callbacks)
-        callbacks.end()
-        return self
-
     def _fit(self, X, y, sample_weight, callbacks=None):
         reason = self._uncovered(X, y)
         if reason is not None:
@@ -356,6 +343,19 @@ class LinearRegression(
         if fit is None:
             return self._fall_back("positive=True with this many features", X, y, sample_weight)
         self._store(fit, checked[0], checked[1], names)
+        return self
+
+    def _takes_scheduled_rate(self):
+        """Return why a callback cannot set the learning rate, or an empty text."""
+        return "it learns in epochs only with a batch_size" if self.batch_size is None else ""
+
+    @with_callbacks
+    def _fit_watched(self, X, y, sample_weight):
+        """Fit with the callbacks' hooks around it and, in mini-batches, around each epoch."""
+        n_epochs = 0 if self.batch_size is None else self.max_iter or DEFAULT_MAX_EPOCHS
+        callbacks = start_callbacks(self, X, y, sample_weight, n_epochs)
+        self._fit(X, y, sample_weight, callbacks)
+        callbacks.end()
         return self
 
     def _uncovered(self, X, y):

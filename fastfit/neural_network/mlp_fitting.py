@@ -100,10 +100,6 @@ class MLPFitting(ValidatesChangedParameters, CallbackSupportMixin):
             callbacks.end()
         return self
 
-    def _takes_scheduled_rate(self):
-        """Return why a callback cannot set the learning rate, or an empty text."""
-        return "solver='lbfgs' finds its own step sizes" if self.solver == "lbfgs" else ""
-
     def _check_settings(self, incremental):
         """Raise where hyperparameters that are valid one by one do not go together."""
         if incremental and self.early_stopping:
@@ -175,6 +171,10 @@ class MLPFitting(ValidatesChangedParameters, CallbackSupportMixin):
         # scikit-learn writes into them.
         self.coefs_ = [coef.copy() for coef in self.coefs_]
         self.intercepts_ = [intercept.copy() for intercept in self.intercepts_]
+
+    def _takes_scheduled_rate(self):
+        """Return why a callback cannot set the learning rate, or an empty text."""
+        return "solver='lbfgs' finds its own step sizes" if self.solver == "lbfgs" else ""
 
     def _check_solver(self):
         if self.solver not in STOCHASTIC_SOLVERS:
