@@ -168,6 +168,9 @@ class SGDRegressor(SGDFitting, sklearn_linear_model.SGDRegressor):
 
     Sparse X falls back: scikit-learn fits it, without the hyperparameters that only fastfit has. Nothing else does.
 
+    ``set_callbacks`` takes callbacks of scikit-learn's protocol, which are told of every epoch; see
+    :mod:`fastfit.callbacks`.
+
     References
     ----------
     - K. Crammer et al., "Online passive-aggressive algorithms", JMLR 7, 2006.
