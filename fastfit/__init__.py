@@ -8,6 +8,9 @@ import importlib
 
 __version__ = "0.1.0"
 
+# Modules that scikit-learn does not have, or has with other names in them.
+_OWN_MODULES = ("callbacks", "inspection")
+
 _HOME_OF_NAME = {
     "DecisionTreeClassifier": "fastfit.tree",
     "DecisionTreeRegressor": "fastfit.tree",
@@ -61,11 +64,13 @@ __all__ = [
     "RandomizedSearchCV",
     "SGDClassifier",
     "SGDRegressor",
+    "callbacks",
     "config_context",
     "cross_validate_many",
     "ensemble",
     "fit_many",
     "get_config",
+    "inspection",
     "linear_model",
     "model_selection",
     "neural_network",
@@ -78,7 +83,7 @@ __all__ = [
 def __getattr__(name):
     if name in _HOME_OF_NAME:
         value = getattr(importlib.import_module(_HOME_OF_NAME[name]), name)
-    elif name in _MODULES:
+    elif name in _MODULES or name in _OWN_MODULES:
         value = importlib.import_module(f"{__name__}.{name}")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

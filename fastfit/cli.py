@@ -1,5 +1,6 @@
 """The command line: ``fastfit demo``, ``tune``, ``warmup``, ``info`` and ``cache``.
 
+`profile-batch-size` measures what batch sizes do.
 Everything is imported when a command needs it, so that ``fastfit --help`` and mistakes answer at once.
 """
 
@@ -70,6 +71,8 @@ def build_parser():
     warmup.add_argument("family", nargs="*", metavar="FAMILY", help="which estimators (default: all of them)")
     warmup.set_defaults(run=_warmup)
 
+    _add_profile(commands)
+
     info = commands.add_parser("info", help="versions, processor, threads and cache")
     info.set_defaults(run=_info)
 
@@ -77,6 +80,48 @@ def build_parser():
     cache.add_argument("--clear", action="store_true", help="remove all compiled kernels")
     cache.set_defaults(run=_cache)
     return parser
+
+
+def _add_profile(commands):
+    profile = commands.add_parser(
+        "profile-batch-size",
+        help="measure what the batch size does to speed and learning",
+        description="Train with several batch sizes in turns, and recommend one. Features are scaled to unit variance.",
+    )
+    profile.add_argument(
+        "--data",
+        required=True,
+        help="digits, iris, wine, breast-cancer, diabetes, or a CSV file with a header",
+    )
+    profile.add_argument("--target", metavar="COL", help="column of the CSV file to predict")
+    profile.add_argument("--drop", metavar="COL", nargs="+", default=[], help="columns to leave out")
+    profile.add_argument(
+        "--model", default="mlp", help="mlp, sgd, linear, or the name of an estimator (default: %(default)s)"
+    )
+    profile.add_argument(
+        "--hidden", type=int, nargs="+", metavar="N", help="neurons of each hidden layer of mlp"
+    )
+    profile.add_argument("--learning-rate", type=float, metavar="RATE", help="to start from")
+    profile.add_argument("--batch-sizes", type=_whole_numbers, nargs="+", metavar="N", help="to try")
+    profile.add_argument("--epochs", type=int, help="passes over the data (default: 20)")
+    profile.add_argument("--time-budget", type=float, metavar="SECONDS", help="of training for each fit")
+    profile.add_argument("--target-loss", type=float, metavar="LOSS", help="training loss to reach")
+    profile.add_argument("--target-score", type=float, metavar="SCORE", help="validation score to reach")
+    profile.add_argument(
+        "--repeats", type=int, default=3, help="fits of each batch size (default: %(default)s)"
+    )
+    profile.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: %(default)s)")
+    profile.add_argument("--plot", metavar="FILE.png", help="draw the profile into this file")
+    profile.add_argument("--json", metavar="FILE.json", help="write the profile into this file")
+    profile.set_defaults(run=_profile)
+
+
+def _whole_numbers(text):
+    """One number or several with commas between them."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be whole numbers, got {text!r}") from None
 
 
 def main(arguments=None):
@@ -341,6 +386,106 @@ def _set_and_learned(lines):
             heading = Text.assemble((name, "bold"), f"\non {line.data.name}")
             table.add_row(heading, "\n".join(set_texts), "\n".join(learned_texts), end_section=True)
     return table
+
+
+# ------------------------------------------------------------------------------------------ profile-batch-size
+
+
+def _profile(options):
+    import json
+
+    from fastfit.inspection import batch_size_profile
+
+    # Whatever can be wrong is found before the work is done.
+    _check_writable(options.plot, options.json)
+    if options.plot:
+        _check_plots()
+    X, y, estimator = _profile_inputs(options)
+    console = _console()
+    with _progress(console) as progress:
+        bar = progress.add_task("", total=None)
+        profile = batch_size_profile(
+            estimator,
+            X,
+            y,
+            batch_sizes=options.batch_sizes and [size for sizes in options.batch_sizes for size in sizes],
+            epochs=options.epochs,
+            time_budget=options.time_budget,
+            target_loss=options.target_loss,
+            target_score=options.target_score,
+            n_repeats=options.repeats,
+            random_state=options.seed,
+            on_progress=lambda n_done, n_all, text: progress.update(
+                bar, completed=n_done, total=n_all, description=text
+            ),
+        )
+    console.print(profile)
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(profile.to_dict(), file, indent=2, allow_nan=False)
+            file.write("\n")
+        console.print(f"Written: {options.json}", soft_wrap=True)
+    if options.plot:
+        _draw_profile(profile, options.plot)
+        console.print(f"Drawn: {options.plot}", soft_wrap=True)
+
+
+def _profile_inputs(options):
+    """Return scaled features, the target and the estimator that the options ask for."""
+    from sklearn.preprocessing import StandardScaler
+
+    from fastfit.inspection.data_files import load_table
+
+    X, y, is_classification = load_table(options.data, options.target, options.drop)
+    return StandardScaler().fit_transform(X), y, _profile_estimator(options, is_classification)
+
+
+def _profile_estimator(options, is_classification):
+    import fastfit
+
+    kind = "Classifier" if is_classification else "Regressor"
+    names = {"mlp": f"MLP{kind}", "sgd": f"SGD{kind}", "linear": "LinearRegression"}
+    name = names.get(options.model, options.model)
+    if not name.endswith(("Classifier", "Regressor", "Regression")) or name not in fastfit.__all__:
+        raise ValueError(
+            f"unknown model {options.model!r}; there are mlp, sgd, linear, and fastfit's estimators."
+        )
+    if is_classification != name.endswith("Classifier"):
+        what = "classes" if is_classification else "numbers"
+        raise ValueError(f"the target holds {what}, which {name} does not predict.")
+    settings = {"random_state": options.seed}
+    if options.hidden is not None:
+        if not name.startswith("MLP"):
+            raise ValueError(f"--hidden is for mlp; {name} has no hidden layers.")
+        settings["hidden_layer_sizes"] = tuple(options.hidden)
+    if options.learning_rate is not None:
+        rates = {"MLP": "learning_rate_init", "SGD": "eta0"}
+        settings[rates.get(name[:3], "learning_rate")] = options.learning_rate
+    return getattr(fastfit, name)(**settings)
+
+
+def _check_writable(*paths):
+    for path in filter(None, paths):
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder):
+            raise ValueError(f"no such folder for {path}: {folder}")
+        if os.path.isdir(path):
+            raise ValueError(f"{path} is a folder")
+
+
+def _check_plots():
+    """Load matplotlib without a window, or say that it is missing."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise ValueError("--plot needs matplotlib: pip install 'fastfit[plot]'") from None
+    matplotlib.use("agg")
+
+
+def _draw_profile(profile, path):
+    from fastfit.inspection import BatchSizeProfileDisplay
+
+    BatchSizeProfileDisplay.from_profile(profile).figure_.savefig(path, dpi=120)
 
 
 # ---------------------------------------------------------------------------------------- warmup, info, cache

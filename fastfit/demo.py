@@ -222,12 +222,17 @@ def describe_parameters(line):
     texts += [f"  {key} = {params[key]!r}" for key in shown]
     texts += [f"  and {len(params) - len(changed) - len(shown)} more"]
     attributes = vars(line.estimator).items()
-    learned = {key: value for key, value in attributes if _is_learned(key) and np.size(value) > 0}
+    learned = {key: value for key, value in attributes if _is_learned(key) and not _is_empty(value)}
     return texts, [f"{key} {_describe_value(value)}" for key, value in learned.items()]
 
 
 def _is_learned(name):
     return name.endswith("_") and not name.startswith("_") and name not in ("n_features_in_", "fit_engine_")
+
+
+def _is_empty(value):
+    # Arrays of different shapes in a list, as networks have them, are no array together.
+    return len(value) == 0 if isinstance(value, list) else np.size(value) == 0
 
 
 def _describe_value(value):
@@ -236,12 +241,12 @@ def _describe_value(value):
         return f"= {value:.4g}"
     if hasattr(value, "node_count"):
         return f"({value.node_count} nodes, depth {value.max_depth})"
+    if isinstance(value, list) and not np.isscalar(value[0]):  # arrays of a network's layers have many shapes
+        return f"({len(value)} of {type(value[0]).__name__})"
     if isinstance(value, np.integer):
         value = int(value)
     if isinstance(value, str | bool | int | type(None)):
         return f"= {value!r}"
-    if isinstance(value, list) and not np.isscalar(value[0]):  # arrays of a network's layers have many shapes
-        return f"({len(value)} of {type(value[0]).__name__})"
     if np.ndim(value) == 0:
         return f"({type(value).__name__})"
     array = np.asarray(value)

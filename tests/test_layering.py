@@ -12,7 +12,8 @@ from tests.conftest import ROOT
 LAYERS = (
     {"cli", "__main__", "demo", "system_info", "tune", "warmup"},
     {"model_selection", "inspection"},
-    {"linear_model", "neural_network", "tree", "ensemble", "fallback", "former_fit", "parameters", "sharing"},
+    {"linear_model", "neural_network", "tree", "ensemble", "callbacks"}
+    | {"fallback", "fit_callbacks", "former_fit", "parameters", "sharing"},
     {"training"},
     {"kernels"},
     {"runtime"},

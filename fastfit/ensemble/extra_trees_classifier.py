@@ -150,6 +150,9 @@ class ExtraTreesClassifier(ClassifierPrediction, ForestFitting, sklearn_ensemble
     trees. What is changed inside of a tree after that is seen once `estimators_` is set, if only to
     ``list(forest.estimators_)``.
 
+    ``set_callbacks`` takes callbacks of scikit-learn's protocol, which are told of every tree; see
+    :mod:`fastfit.callbacks`.
+
     References
     ----------
     .. [1] P. Geurts, D. Ernst and L. Wehenkel, "Extremely randomized trees", Machine Learning 63(1), 2006.

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn import get_config
 from sklearn.base import is_classifier
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.ensemble._bootstrap import _get_n_samples_bootstrap
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_random_state
@@ -19,6 +20,7 @@ from fastfit.ensemble.bootstrap import BalancedSubsample, BootstrapDraws
 from fastfit.ensemble.caller import stacklevel_of_caller
 from fastfit.ensemble.progress import Progress
 from fastfit.fallback import note_fallback
+from fastfit.fit_callbacks import callbacks_kept_apart, start_callbacks
 from fastfit.former_fit import keep_former_fit
 from fastfit.parameters import ValidatesChangedParameters
 from fastfit.runtime.threads import map_threads, thread_budget, threads_for
@@ -46,7 +48,7 @@ class Growth(NamedTuple):
     n_threads: int
 
 
-class ForestFitting(ValidatesChangedParameters):
+class ForestFitting(ValidatesChangedParameters, CallbackSupportMixin):
     """Mixin before scikit-learn's class: the same forest, tree by tree, grown by fastfit's kernels."""
 
     def fit(self, X, y, sample_weight=None):
@@ -73,7 +75,17 @@ class ForestFitting(ValidatesChangedParameters):
         if not get_config()["skip_parameter_validation"]:
             self._validate_params()
         with keep_former_fit(self):
+            if self.__dict__.get("_skl_callbacks"):
+                return self._fit_watched(X, y, sample_weight)
             return self._fit(X, y, sample_weight)
+
+    @with_callbacks
+    def _fit_watched(self, X, y, sample_weight):
+        """Fit with the callbacks' hooks around it and around each tree."""
+        callbacks = start_callbacks(self, X, y, sample_weight, self.n_estimators)
+        self._fit(X, y, sample_weight, callbacks)
+        callbacks.end()
+        return self
 
     @property
     def feature_importances_(self):
@@ -104,7 +116,7 @@ class ForestFitting(ValidatesChangedParameters):
         tags.input_tags.sparse = getattr(self, "splitter", "best") == "best"
         return tags
 
-    def _fit(self, X, y, sample_weight):
+    def _fit(self, X, y, sample_weight, callbacks=None):
         if sp.issparse(y):
             raise ValueError("sparse multilabel-indicator for y is not supported.")
         reason = self._uncovered(X)
@@ -136,7 +148,7 @@ class ForestFitting(ValidatesChangedParameters):
             growth = self._prepare_growth(X, y, missing_mask, len(seeds))
             if not self.oob_score:
                 del X  # the float32 copy has done its duty
-            self._add_trees(seeds, growth)
+            self._add_trees(seeds, growth, callbacks)
         if self.oob_score and (seeds or not hasattr(self, "oob_score_")):
             self._score_out_of_bag(X, y)
         if "classes_" in self.__dict__ and self.n_outputs_ == 1:
@@ -162,7 +174,8 @@ class ForestFitting(ValidatesChangedParameters):
         if self.warm_start and "estimators_" in self.__dict__:
             # scikit-learn appends to this list, and it has to be the former one again if that fails.
             self.estimators_ = list(self.estimators_)
-        super().fit(X, y, sample_weight)
+        with callbacks_kept_apart(self):
+            super().fit(X, y, sample_weight)
         self.fit_engine_ = "scikit-learn"
         return self
 
@@ -245,7 +258,7 @@ class ForestFitting(ValidatesChangedParameters):
         )
         return Growth(template, data, Target(y, n_classes), self._tree_weights(X, y), n_threads)
 
-    def _add_trees(self, seeds, growth):
+    def _add_trees(self, seeds, growth, callbacks=None):
         trees = [unfitted_tree(growth.template, seed) for seed in seeds]
         n_side_by_side = min(growth.n_threads, len(trees))
         n_threads = growth.n_threads // n_side_by_side
@@ -256,12 +269,40 @@ class ForestFitting(ValidatesChangedParameters):
             weight = growth.weight_of(seeds[position])
             grow_into(trees[position], growth.data, growth.target, weight, n_threads=n_threads)
 
-        map_threads(grow, range(len(trees)), n_side_by_side)
+        if callbacks is None:
+            map_threads(grow, range(len(trees)), n_side_by_side)
+        else:
+            trees = self._grow_watched(trees, grow, n_side_by_side, callbacks)
         progress.finish()
         self.estimators_ = [*self._kept_trees(), *trees]
         for name in OUT_OF_BAG_ATTRIBUTES:
             self.__dict__.pop(name, None)
         self.fit_engine_ = "fastfit"
+
+    def _grow_watched(self, trees, grow, n_side_by_side, callbacks):
+        """Grow trees with the callbacks' hooks around each; returns those up to where one wanted to stop.
+
+        As many trees as threads are grown at a time, and those behind the last one are dropped: which trees there are
+        does not depend on the number of threads.
+        """
+        for first in range(0, len(trees), n_side_by_side):
+            positions = range(first, min(first + n_side_by_side, len(trees)))
+            tasks = [callbacks.begin_task("tree") for _ in positions]
+            map_threads(grow, positions, n_side_by_side)
+            for position, task in zip(positions, tasks, strict=True):
+                n_grown = position + 1
+                if callbacks.end_task(task, lambda n_grown=n_grown: self._forest_of(trees[:n_grown])):
+                    for dropped in tasks[n_grown - first :]:
+                        callbacks.end_task(dropped, None)
+                    return trees[:n_grown]
+        return trees
+
+    def _forest_of(self, trees):
+        """Return the attributes of a forest of these trees that can predict."""
+        learned = {"estimators_": [*self._kept_trees(), *trees]}
+        if is_classifier(self) and self.n_outputs_ == 1:
+            learned |= {"n_classes_": self.n_classes_[0], "classes_": self.classes_[0]}
+        return learned
 
     def _tree_weights(self, X, y):
         """Return the function from a tree's seed to the weights of its samples."""

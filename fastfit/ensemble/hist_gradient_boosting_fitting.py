@@ -114,6 +114,10 @@ class HistGradientBoostingFitting(
         self.fit_engine_ = "fastfit"
         return self
 
+    def _takes_scheduled_rate(self):
+        """Return why a callback cannot set the learning rate, or an empty text: nothing hinders it."""
+        return ""
+
     def _uncovered(self):
         """Return what the kernels do not cover in this setting, or None."""
         if isinstance(self.loss, BaseLoss) and not self.loss.differentiable:

@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.ensemble._hist_gradient_boosting.common import G_H_DTYPE, PREDICTOR_RECORD_DTYPE
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 
+from fastfit.fit_callbacks import scheduled_rate_of
+
 # Names of the kernels' losses; those of regression are scikit-learn's.
 BINARY, MULTICLASS = "log_loss_binary", "log_loss_multiclass"
 
@@ -95,6 +97,9 @@ class Rounds:
 
     def run_one(self):
         """Grow one round."""
+        rate = scheduled_rate_of(self.estimator)
+        if rate is not None:
+            self.booster.set_learning_rate(rate)
         trees = self._grow()
         self.estimator._predictors.append(make_predictors(trees))
         if self.raw_validation is not None:

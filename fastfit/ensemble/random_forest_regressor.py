@@ -148,6 +148,9 @@ class RandomForestRegressor(RegressorPrediction, ForestFitting, sklearn_ensemble
     trees. What is changed inside of a tree after that is seen once `estimators_` is set, if only to
     ``list(forest.estimators_)``.
 
+    ``set_callbacks`` takes callbacks of scikit-learn's protocol, which are told of every tree; see
+    :mod:`fastfit.callbacks`.
+
     References
     ----------
     .. [1] L. Breiman, "Random forests", Machine Learning 45(1), 2001.

@@ -1,5 +1,6 @@
 """Linear regression by gradient descent, full batch or in mini-batches."""
 
+import copy
 import warnings
 from numbers import Integral, Real
 
@@ -7,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn import get_config
 from sklearn import linear_model as sklearn_linear_model
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._array_api import get_namespace
@@ -14,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastfit.fallback import note_fallback
+from fastfit.fit_callbacks import callbacks_kept_apart, scheduled_rate_of, start_callbacks
 from fastfit.former_fit import keep_former_fit
 from fastfit.kernels.descent import DescentOptions
 from fastfit.kernels.minibatch_least_squares import BatchOptions
@@ -45,7 +48,9 @@ _LEARNED = (
 )
 
 
-class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRegression):
+class LinearRegression(
+    ValidatesChangedParameters, CallbackSupportMixin, sklearn_linear_model.LinearRegression
+):
     """Ordinary least squares linear regression by gradient descent.
 
     Minimises the mean squared error ``(1 / 2n) ||y - X w - b||^2`` (weighted: the weighted mean). It takes
@@ -180,6 +185,9 @@ class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRe
     changes the coefficients by so much less that all samples count the same. Mini-batch descent copies X if it
     is not in row order, and any fit does if X is neither in row nor in column order.
 
+    ``set_callbacks`` takes callbacks of scikit-learn's protocol, which are told of every epoch of mini-batch descent; see
+    :mod:`fastfit.callbacks`.
+
     References
     ----------
     .. [1] G. H. Golub and C. F. Van Loan, "Matrix Computations", 4th edition, section 5.3, 2013.
@@ -275,6 +283,8 @@ class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRe
         if not get_config()["skip_parameter_validation"]:
             self._validate_params()
         with keep_former_fit(self):
+            if self.__dict__.get("_skl_callbacks"):
+                return self._fit_watched(X, y, sample_weight)
             return self._fit(X, y, sample_weight)
 
     def predict(self, X):
@@ -322,7 +332,7 @@ class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRe
 
         return LeastSquaresSharing()
 
-    def _fit(self, X, y, sample_weight):
+    def _fit(self, X, y, sample_weight, callbacks=None):
         reason = self._uncovered(X, y)
         if reason is not None:
             return self._fall_back(reason, X, y, sample_weight)
@@ -333,7 +343,8 @@ class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRe
             if not is_plain:
                 checked = self._validate(X, y, sample_weight)
                 names = self.__dict__.get("feature_names_in_")
-            fit = self._descend(*checked)
+            watch = callbacks and EpochWatch(self, callbacks, checked[0], checked[1])
+            fit = self._descend(*checked, watch)
         except NotFiniteError:
             if is_plain:
                 self._validate(X, y, sample_weight)  # has the right words, if it is NaN or infinity
@@ -341,6 +352,19 @@ class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRe
         if fit is None:
             return self._fall_back("positive=True with this many features", X, y, sample_weight)
         self._store(fit, checked[0], checked[1], names)
+        return self
+
+    def _takes_scheduled_rate(self):
+        """Return why a callback cannot set the learning rate, or an empty text."""
+        return "it learns in epochs only with a batch_size" if self.batch_size is None else ""
+
+    @with_callbacks
+    def _fit_watched(self, X, y, sample_weight):
+        """Fit with the callbacks' hooks around it and, in mini-batches, around each epoch."""
+        n_epochs = 0 if self.batch_size is None else self.max_iter or DEFAULT_MAX_EPOCHS
+        callbacks = start_callbacks(self, X, y, sample_weight, n_epochs)
+        self._fit(X, y, sample_weight, callbacks)
+        callbacks.end()
         return self
 
     def _uncovered(self, X, y):
@@ -359,7 +383,8 @@ class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRe
         if self.solver != "lstsq":
             note_fallback(self, reason)
         self._forget()
-        super().fit(X, y, sample_weight)
+        with callbacks_kept_apart(self):
+            super().fit(X, y, sample_weight)
         self.n_iter_ = 1
         self.fit_engine_ = "scikit-learn"
         return self
@@ -374,7 +399,7 @@ class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRe
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         return X, y, sample_weight
 
-    def _descend(self, X, y, sample_weight):
+    def _descend(self, X, y, sample_weight, watch):
         Y = np.ascontiguousarray(y.reshape(-1, 1) if y.ndim == 1 else y, dtype=np.float64)
         if sample_weight is not None:
             sample_weight = sample_weight.astype(np.float64, copy=False)
@@ -384,7 +409,7 @@ class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRe
         data = LeastSquaresData(X, Y, sample_weight, self.fit_intercept, threads_for(work, self.n_jobs))
         try:
             if self.batch_size is not None:
-                return self._descend_in_batches(data)
+                return self._descend_in_batches(data, watch)
             if self.learning_rate != "auto":
                 return self._descend_with_rate(data)
         except UnstableRateError as error:
@@ -412,7 +437,7 @@ class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRe
         kept = self.__dict__.get("_steps_to_keep")
         return fit_with_rate(data, options, self.max_iter or DEFAULT_MAX_STEPS, self._start(data), kept)
 
-    def _descend_in_batches(self, data):
+    def _descend_in_batches(self, data, watch):
         n_samples = data.X.shape[0]
         if self.batch_size > n_samples:
             warnings.warn(
@@ -433,7 +458,7 @@ class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRe
             self.shuffle,
             int(check_random_state(self.random_state).randint(1, np.iinfo(np.int32).max)),
         )
-        return fit_in_batches(data, options, self._start(data))
+        return fit_in_batches(data, options, self._start(data), watch)
 
     def _start(self, data):
         """Return the coefficients to start from, or None for zero."""
@@ -480,3 +505,27 @@ class LinearRegression(ValidatesChangedParameters, sklearn_linear_model.LinearRe
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+
+class EpochWatch:
+    """Calls the callbacks' hooks around the epochs of one mini-batch descent."""
+
+    def __init__(self, estimator, callbacks, X, y):
+        self.estimator = estimator
+        self.callbacks = callbacks
+        self.data = X, y
+
+    def begin_epoch(self):
+        """Begin an epoch; returns the learning rate that a callback wants, or None."""
+        self.callbacks.begin_epoch()
+        return scheduled_rate_of(self.estimator)
+
+    def end_epoch(self, fit_so_far):
+        """End an epoch; returns whether a callback wants the descent to end."""
+
+        def learned():
+            fitted = copy.copy(self.estimator)
+            fitted._store(fit_so_far(), *self.data, fitted.__dict__.get("feature_names_in_"))
+            return {name: value for name, value in vars(fitted).items() if name.endswith("_")}
+
+        return self.callbacks.end_epoch(learned)

@@ -183,6 +183,9 @@ class SGDClassifier(SGDFitting, sklearn_linear_model.SGDClassifier):
 
     Sparse X falls back: scikit-learn fits it, without the hyperparameters that only fastfit has. Nothing else does.
 
+    ``set_callbacks`` takes callbacks of scikit-learn's protocol, which are told of every epoch; see
+    :mod:`fastfit.callbacks`.
+
     References
     ----------
     - K. Crammer et al., "Online passive-aggressive algorithms", JMLR 7, 2006.
@@ -374,38 +377,52 @@ class SGDClassifier(SGDFitting, sklearn_linear_model.SGDClassifier):
     def _fit_binary(self, X, y, alpha, sample_weight, learning_rate, max_iter):
         """Replace scikit-learn's fit of two classes; X and y are validated."""
         if self._falls_back(X):
-            return super()._fit_binary(X, y, alpha, sample_weight, learning_rate, max_iter)
+            given = {"alpha": alpha, "learning_rate": learning_rate, "max_iter": max_iter}
+            return self._fit_by_scikit_learn(super()._fit_binary, X, y, sample_weight, **given)
         weights = self._expanded_class_weight[1], self._expanded_class_weight[0]
         options = self._options(alpha, self.loss, learning_rate, self.early_stopping, len(y), weights)
         given = self._prepare_validation(X)
-        outcome = self._fit_class(
+        callbacks = self._start_callbacks(X, y, sample_weight, max_iter)
+        run = self._run_class(
             1, X, y, sample_weight, options, None, given, self.random_state, max_iter, self.n_jobs
         )
-        self._store([outcome], len(y))
+        if callbacks is not None:
+            self._descend_watched({1: run}, callbacks, lambda model, outcomes: model._store(outcomes, len(y)))
+        else:
+            self._store([self._descend(run, 1)], len(y))
 
     def _fit_multiclass(self, X, y, alpha, learning_rate, sample_weight, max_iter):
         """Replace scikit-learn's one-versus-all fit; X and y are validated."""
         if self._falls_back(X):
-            return super()._fit_multiclass(X, y, alpha, learning_rate, sample_weight, max_iter)
+            given = {"alpha": alpha, "learning_rate": learning_rate, "max_iter": max_iter}
+            return self._fit_by_scikit_learn(super()._fit_multiclass, X, y, sample_weight, **given)
         given = self._prepare_validation(X)
         held_out = self._make_validation_split(y, sample_mask=sample_weight > 0)
         seeds = check_random_state(self.random_state).randint(MAX_SEED, size=len(self.classes_))
         options = self._options(alpha, self.loss, learning_rate, self.early_stopping, len(y))
 
-        def fit_class(i):
+        def run_class(i):
             weighted = options._replace(weight_pos=float(self._expanded_class_weight[i]))
-            return self._fit_class(i, X, y, sample_weight, weighted, held_out, given, seeds[i], max_iter)
+            return self._run_class(i, X, y, sample_weight, weighted, held_out, given, seeds[i], max_iter)
 
         n_threads = thread_budget(self.n_jobs) if X.size > SMALL_X else 1
-        self._store(map_threads(fit_class, range(len(seeds)), n_threads), len(y))
+        callbacks = self._start_callbacks(X, y, sample_weight, max_iter)
+        if callbacks is not None:
+            runs = {i: run_class(i) for i in range(len(seeds))}
+            self._descend_watched(
+                runs, callbacks, lambda model, outcomes: model._store(outcomes, len(y)), n_threads
+            )
+            return
+        outcomes = map_threads(lambda i: self._descend(run_class(i), i), range(len(seeds)), n_threads)
+        self._store(outcomes, len(y))
 
     def _make_validation_split(self, y, sample_mask):
         if self._validation_data is not None:
             return np.zeros(len(y), dtype=bool)
         return super()._make_validation_split(y, sample_mask)
 
-    def _fit_class(self, i, X, y, sample_weight, options, held_out, given, random_state, max_iter, n_jobs=1):
-        """Fit class i against the others."""
+    def _run_class(self, i, X, y, sample_weight, options, held_out, given, random_state, max_iter, n_jobs=1):
+        """Prepare the fit of class i against the others."""
         negative = 0.0 if self.loss == "log_loss" else -1.0
         y_i = np.where(y == self.classes_[i], 1.0, negative).astype(X.dtype, copy=False)
         random_state = check_random_state(random_state)
@@ -421,9 +438,7 @@ class SGDClassifier(SGDFitting, sklearn_linear_model.SGDClassifier):
             score = score_held_out(self, held_out, X, y_i, sample_weight, classes=classes)
         seed = random_state.randint(MAX_SEED)
         start = self._start(i)
-        return self._descend(
-            X, y_i, sample_weight, held_out, score, start, options, seed, max_iter, i, n_jobs
-        )
+        return self._run(X, y_i, sample_weight, held_out, score, start, options, seed, max_iter, i, n_jobs)
 
     def _start(self, i):
         i = i if len(self.classes_) > 2 else 0

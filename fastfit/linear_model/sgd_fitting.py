@@ -1,11 +1,13 @@
 """What SGDRegressor and SGDClassifier share: from hyperparameters and validated data to kernels, and back."""
 
+import copy
 import warnings
 from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.callback import CallbackSupportMixin
 from sklearn.linear_model._stochastic_gradient import (
     LEARNING_RATE_TYPES,
     PENALTY_TYPES,
@@ -16,11 +18,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, validate_data
 
 from fastfit.fallback import note_fallback
+from fastfit.fit_callbacks import scheduled_rate_of, start_callbacks
 from fastfit.former_fit import keep_former_fit
 from fastfit.kernels import loss as losses
 from fastfit.kernels.sgd_state import OPTIMIZER_ADAM, OPTIMIZER_SGD, SGDOptions
 from fastfit.parameters import ValidatesChangedParameters
-from fastfit.training.stochastic_gradient import Start, descend
+from fastfit.runtime.threads import map_threads
+from fastfit.training.stochastic_gradient import Run, Start
 
 MAX_SEED = np.iinfo(np.int32).max
 
@@ -53,7 +57,7 @@ PARAMETER_CONSTRAINTS = {
 }
 
 
-class SGDFitting(ValidatesChangedParameters):
+class SGDFitting(ValidatesChangedParameters, CallbackSupportMixin):
     """Mixin before scikit-learn's class: the same checks and attributes around fastfit's kernels."""
 
     def _more_validate_params(self, for_partial_fit=False):
@@ -149,11 +153,27 @@ class SGDFitting(ValidatesChangedParameters):
         check_consistent_length(X_val, y_val)
         return X_val, y_val
 
-    def _descend(
-        self, X, y, sample_weight, held_out, score, start, options, seed, max_iter, key=0, n_jobs=None
-    ):
-        """Fit one linear model; ``key`` names it among those of the estimator."""
-        outcome = descend(
+    def _takes_scheduled_rate(self):
+        """Return why a callback cannot set the learning rate, or an empty text."""
+        if self.learning_rate in ("pa1", "pa2"):
+            return f"learning_rate={self.learning_rate!r} computes the step of every single sample"
+        return ""
+
+    def _start_callbacks(self, X, y, sample_weight, max_iter):
+        """Call the hooks that begin the fit, and return what calls the others, or None."""
+        weight = None if (sample_weight == 1.0).all() else sample_weight
+        return start_callbacks(self, X, y, weight, max_iter)
+
+    def _fit_by_scikit_learn(self, fit, X, y, sample_weight, **arguments):
+        """Let a method of scikit-learn's fit, with the hooks of the fit around it."""
+        callbacks = self._start_callbacks(X, y, sample_weight, max_iter=0)
+        fit(X, y, sample_weight=sample_weight, **arguments)
+        if callbacks is not None:
+            callbacks.end()
+
+    def _run(self, X, y, sample_weight, held_out, score, start, options, seed, max_iter, key=0, n_jobs=None):
+        """Prepare the fit of one linear model; ``key`` names it among those of the estimator."""
+        return Run(
             X,
             y,
             None if (sample_weight == 1.0).all() else sample_weight,
@@ -166,8 +186,48 @@ class SGDFitting(ValidatesChangedParameters):
             verbose=self.verbose > 0,
             n_jobs=n_jobs,
         )
+
+    def _descend(self, run, key=0):
+        """Take one linear model to the end of its descent."""
+        while run.goes_on:
+            run.advance()
+        return self._outcome_of(run, key)
+
+    def _outcome_of(self, run, key):
+        outcome = run.outcome()
         self._optimizer_memory[key] = outcome.memory
         return outcome
+
+    def _descend_watched(self, runs, callbacks, store, n_threads=1):
+        """Take linear models through their epochs side by side, with the callbacks' hooks around each epoch.
+
+        Parameters
+        ----------
+        runs : dict of key to Run
+        callbacks : FitCallbacks
+        store : callable
+            ``store(estimator, outcomes)`` sets what is learned.
+        n_threads : int
+        """
+
+        def advance(run):
+            rate = scheduled_rate_of(self)
+            if rate is not None:
+                run.set_rate(rate)
+            run.advance(1)
+
+        def learned():
+            fitted = copy.copy(self)
+            store(fitted, [run.outcome() for run in runs.values()])
+            return {name: value for name, value in vars(fitted).items() if name.endswith("_")}
+
+        while active := [run for run in runs.values() if run.goes_on]:
+            callbacks.begin_epoch()
+            map_threads(advance, active, min(n_threads, len(active)))
+            if callbacks.end_epoch(learned):
+                break
+        store(self, [self._outcome_of(run, key) for key, run in runs.items()])
+        callbacks.end()
 
     def _keep_scores(self, outcomes):
         self.__dict__.pop("validation_scores_", None)

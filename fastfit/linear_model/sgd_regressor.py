@@ -168,6 +168,9 @@ class SGDRegressor(SGDFitting, sklearn_linear_model.SGDRegressor):
 
     Sparse X falls back: scikit-learn fits it, without the hyperparameters that only fastfit has. Nothing else does.
 
+    ``set_callbacks`` takes callbacks of scikit-learn's protocol, which are told of every epoch; see
+    :mod:`fastfit.callbacks`.
+
     References
     ----------
     - K. Crammer et al., "Online passive-aggressive algorithms", JMLR 7, 2006.
@@ -334,7 +337,8 @@ class SGDRegressor(SGDFitting, sklearn_linear_model.SGDRegressor):
     def _fit_regressor(self, X, y, alpha, loss, learning_rate, sample_weight, max_iter):
         """Replace scikit-learn's loop over samples; X and y are validated."""
         if self._falls_back(X):
-            return super()._fit_regressor(X, y, alpha, loss, learning_rate, sample_weight, max_iter)
+            given = {"alpha": alpha, "loss": loss, "learning_rate": learning_rate, "max_iter": max_iter}
+            return self._fit_by_scikit_learn(super()._fit_regressor, X, y, sample_weight, **given)
         if not hasattr(self, "t_"):
             self.t_ = 1.0
         held_out, score = self._validation_score(X, y, sample_weight)
@@ -343,10 +347,16 @@ class SGDRegressor(SGDFitting, sklearn_linear_model.SGDRegressor):
         random_state.randint(1, MAX_SEED)  # scikit-learn's dataset draws a seed that it does not use
         options = self._options(alpha, loss, learning_rate, self.early_stopping, len(y))
         start = self._start()
-        outcome = self._descend(
+        callbacks = self._start_callbacks(X, y, sample_weight, max_iter)
+        run = self._run(
             X, y, sample_weight, held_out, score, start, options, seed, max_iter, n_jobs=self.n_jobs
         )
-        self._store(outcome, len(y))
+        if callbacks is not None:
+            self._descend_watched(
+                {0: run}, callbacks, lambda model, outcomes: model._store(*outcomes, len(y))
+            )
+        else:
+            self._store(self._descend(run), len(y))
 
     def _validation_score(self, X, y, sample_weight):
         given = self._prepare_validation(X)

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer
 
+from fastfit.fit_callbacks import scheduled_rate_of
 from fastfit.neural_network.input_errors import NOT_FINITE, raise_for_input
 from fastfit.neural_network.kept_epochs import keep_epoch
 from fastfit.neural_network.learning_rates import scheduled_rate
@@ -141,6 +142,9 @@ class EpochLoop:
 
     def _learning_rate(self, epoch):
         estimator, optimizer = self.estimator, self.optimizer
+        scheduled = scheduled_rate_of(estimator)
+        if scheduled is not None:
+            return float(scheduled)
         is_adam = isinstance(optimizer, AdamOptimizer)
         base_rate = optimizer.learning_rate_init if is_adam else optimizer.learning_rate
         if estimator.learning_rate in ("cosine", "step"):

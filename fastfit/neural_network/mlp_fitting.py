@@ -10,8 +10,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastfit.fallback import note_fallback
+from fastfit.fit_callbacks import start_callbacks
 from fastfit.former_fit import keep_former_fit
-from fastfit.neural_network.fit_callbacks import start_callbacks
 from fastfit.neural_network.plain_arrays import FLOAT_DTYPES, is_plain_weight
 from fastfit.neural_network.prediction import is_beyond_doubt, network_outputs
 from fastfit.parameters import ValidatesChangedParameters
@@ -177,6 +177,10 @@ class MLPFitting(ValidatesChangedParameters, CallbackSupportMixin):
         # scikit-learn writes into them.
         self.coefs_ = [coef.copy() for coef in self.coefs_]
         self.intercepts_ = [intercept.copy() for intercept in self.intercepts_]
+
+    def _takes_scheduled_rate(self):
+        """Return why a callback cannot set the learning rate, or an empty text."""
+        return "solver='lbfgs' finds its own step sizes" if self.solver == "lbfgs" else ""
 
     def _check_solver(self):
         if self.solver not in STOCHASTIC_SOLVERS:

@@ -119,6 +119,11 @@ class HistogramBooster:
             self._update_others(trees, rows)
         return trees
 
+    def set_learning_rate(self, rate):
+        """Shrink the trees of all further rounds by this factor."""
+        self._options = self._options._replace(learning_rate=rate)
+        self._grower.limits = self._grower.limits._replace(shrinkage=float(rate))
+
     def boost(self, n_rounds, feature_rng=None):
         """Return the trees of several rounds, a list for each, as `boost_round` would."""
         return [self.boost_round(feature_rng=feature_rng) for _ in range(n_rounds)]

@@ -65,7 +65,7 @@ class EpochOptions(NamedTuple):
     seed: int
 
 
-def fit_in_batches(data, options, start=None):
+def fit_in_batches(data, options, start=None, watch=None):
     """Descend from zero, or from ``start``, a batch at a time.
 
     Parameters
@@ -74,6 +74,9 @@ def fit_in_batches(data, options, start=None):
         Its X is copied where it is not C-contiguous.
     options : EpochOptions
     start : ndarray of shape (n_targets, n_features) or None
+    watch : object or None, default=None
+        Its ``begin_epoch()`` returns the learning rate from now on, or None for that of the options;
+        ``end_epoch(fit_so_far)`` returns whether to stop, and may call ``fit_so_far()`` for a `LeastSquaresFit`.
 
     Returns
     -------
@@ -100,13 +103,26 @@ def fit_in_batches(data, options, start=None):
         batch = batch._replace(learning_rate=0.5 / smoothness if smoothness > 0.0 else 1.0)
     coef = np.zeros((Y.shape[0], x_mean.size)) if start is None else np.array(start, dtype=np.float64)
     state = _make_state(coef, samples)
-    losses, converged = _run_epochs(samples, order, state, options._replace(batch=batch), finds_rate)
+
+    def fit_so_far(losses, converged=True):
+        coef = state.coef[:, : x_mean.size].copy()
+        return LeastSquaresFit(coef, x_mean, y_mean, losses, converged, batch.learning_rate)
+
+    if watch is not None:
+        watch = _Watched(watch, fit_so_far)
+    losses, converged = _run_epochs(samples, order, state, options._replace(batch=batch), finds_rate, watch)
     if losses is None:
         curvature = _look_over(data, with_curvature=True)[2]
         smoothness = _expected_smoothness(samples, batch.batch_size, curvature)
         raise UnstableRateError(largest_stable_rate(smoothness, batch.momentum, batch.nesterov))
-    coef = state.coef[:, : x_mean.size].copy()
-    return LeastSquaresFit(coef, x_mean, y_mean, losses, converged, batch.learning_rate)
+    return fit_so_far(losses, converged)
+
+
+class _Watched(NamedTuple):
+    """Who watches the epochs, and what makes a fit of the losses so far."""
+
+    watch: object
+    fit_so_far: object
 
 
 def _look_over(data, with_curvature):
@@ -138,7 +154,7 @@ def _expected_smoothness(samples, batch_size, curvature):
     return n * (batch_size - 1) / (batch_size * (n - 1)) * curvature + share * largest
 
 
-def _run_epochs(samples, order, state, options, lowers_rate):
+def _run_epochs(samples, order, state, options, lowers_rate, watched):
     """Run epochs until the loss has stopped falling; return no losses if it rose beyond bounds."""
     batch = options.batch
     variance = _mean_square(samples)
@@ -148,6 +164,9 @@ def _run_epochs(samples, order, state, options, lowers_rate):
     best = np.inf
     n_no_change = 0
     while len(losses) < options.max_iter:
+        rate = None if watched is None else watched.watch.begin_epoch()
+        if rate is not None:
+            batch, lowers_rate = batch._replace(learning_rate=rate), False
         if options.shuffle:
             shuffle(order, options.seed)
         run_team(descend_epoch, 1, samples, batch, state, loss_out, may_be_long=samples.X.size > LONG_SIZE)
@@ -155,6 +174,8 @@ def _run_epochs(samples, order, state, options, lowers_rate):
         if not loss <= DIVERGED * (variance + (losses[0] if losses else loss_out[0])):
             return None, False
         losses.append(loss)
+        if watched is not None and watched.watch.end_epoch(lambda: watched.fit_so_far(list(losses))):
+            return losses, True
         n_no_change = n_no_change + 1 if loss > best - options.tol * best else 0
         best = min(best, loss)
         if n_no_change >= options.n_iter_no_change or best <= NEGLIGIBLE_LOSS * variance:

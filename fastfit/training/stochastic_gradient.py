@@ -29,6 +29,7 @@ from fastfit.kernels.sgd_state import (
     PENALTY_ELASTICNET,
     PENALTY_L1,
     RATE,
+    RATE_CONSTANT,
     SCALE,
     SQUARED_NORM,
     STATUS,
@@ -111,30 +112,91 @@ def descend(
     ValueError
         If the weights overflow.
     """
-    state = _Descent(X, y, sample_weight, held_out, start, options, seed, n_jobs)
-    report = _Report(state) if verbose else None
-    objectives, scores = [], []
-    while state.status == STATUS_RUNNING and state.n_epochs < max_epochs:
-        n_epochs = min(max_epochs - state.n_epochs, 1 if score or report else EPOCHS_PER_CALL)
+    run = Run(
+        X,
+        y,
+        sample_weight,
+        held_out,
+        start,
+        options,
+        seed=seed,
+        max_epochs=max_epochs,
+        score=score,
+        verbose=verbose,
+        n_jobs=n_jobs,
+    )
+    while run.goes_on:
+        run.advance()
+    return run.outcome()
+
+
+class Run:
+    """A descent that can be watched: `advance` while it `goes_on`, and ask for its `outcome` at any time.
+
+    The parameters are those of `descend`.
+    """
+
+    def __init__(
+        self,
+        X,
+        y,
+        sample_weight,
+        held_out,
+        start,
+        options,
+        *,
+        seed,
+        max_epochs,
+        score=None,
+        verbose=False,
+        n_jobs=None,
+    ):
+        self.state = _Descent(X, y, sample_weight, held_out, start, options, seed, n_jobs)
+        self.max_epochs = max_epochs
+        self.score = score
+        self.report = _Report(self.state) if verbose else None
+        self.may_be_long = max_epochs * X.size * VALUE_NANOSECONDS > LONG_NANOSECONDS
+        self.objectives, self.scores = [], []
+
+    @property
+    def goes_on(self):
+        """Whether there are epochs to come."""
+        return self.state.status == STATUS_RUNNING and self.state.n_epochs < self.max_epochs
+
+    def set_rate(self, rate):
+        """Let all further updates have this size, whatever the schedule says."""
+        self.state.options = self.state.options._replace(learning_rate=RATE_CONSTANT, eta0=rate)
+        self.state.scalars[RATE] = rate
+
+    def advance(self, n_epochs=EPOCHS_PER_CALL):
+        """Train so many epochs at the most, and a single one where somebody wants to see it.
+
+        Raises
+        ------
+        ValueError
+            If the weights overflow.
+        """
+        state, report, score = self.state, self.report, self.score
+        n_epochs = min(self.max_epochs - state.n_epochs, 1 if score or report else n_epochs)
         if report:
             report.begin_epoch()
-        objectives.append(
-            state.train(n_epochs, may_be_long=max_epochs * X.size * VALUE_NANOSECONDS > LONG_NANOSECONDS)
-        )
+        self.objectives.append(state.train(n_epochs, may_be_long=self.may_be_long))
         if state.status == STATUS_OVERFLOW:
             raise ValueError(
                 f"Floating-point under-/overflow occurred at epoch #{state.n_epochs}. Scaling input data with "
                 "StandardScaler or MinMaxScaler might help."
             )
         if score:
-            scores.append(
-                score(state.model.coef[: X.shape[1]], state.scalars[INTERCEPT], state.scalars[SCALE])
-            )
-            if not options.tracks_objective:
-                note_score(options, state.scalars, scores[-1])
+            coef = state.model.coef[: state.n_features]
+            self.scores.append(score(coef, state.scalars[INTERCEPT], state.scalars[SCALE]))
+            if not state.options.tracks_objective:
+                note_score(state.options, state.scalars, self.scores[-1])
         if report:
-            report.end_epoch(scores[-1] if score else None)
-    return state.finish(objectives, scores)
+            report.end_epoch(self.scores[-1] if score else None)
+
+    def outcome(self):
+        """Return where the descent is now."""
+        return self.state.finish(self.objectives, self.scores)
 
 
 class _Descent:
@@ -274,8 +336,8 @@ class _Descent:
             averaged,
             scalars[AVERAGE_INTERCEPT],
             self.n_epochs,
-            np.concatenate(objectives),
-            scores,
+            np.concatenate(objectives) if objectives else np.empty(0),
+            list(scores),
             scalars[STEP_COUNT],
             self.memory and OptimizerMemory(*map(np.copy, self.memory)),
         )

@@ -275,6 +275,10 @@ def _walk(flat, X, trees, sums, leaves, n_jobs, n_threads):
         raise ValueError(
             f"Expected float32 or float64 X with {flat.n_features} columns, got {X.dtype} of shape {X.shape}."
         )
+    if not 0 <= trees[0] <= trees[1] <= flat.n_trees:
+        raise ValueError(
+            f"Expected some of the {flat.n_trees} trees, got those from {trees[0]} to {trees[1]}."
+        )
     n_rows, n_features = X.shape
     if n_rows == 0:
         return

@@ -9,7 +9,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fastfit.neural_network import MLPClassifier, MLPRegressor, fit_callbacks
+from fastfit import fit_callbacks
+from fastfit.neural_network import MLPClassifier, MLPRegressor
 from tests.neural_network.network_pairs import data_for, quietly
 
 SHORT = {"hidden_layer_sizes": (5,), "random_state": 0, "max_iter": 6, "batch_size": 32}

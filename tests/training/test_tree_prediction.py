@@ -238,3 +238,15 @@ def test_other_data_is_refused(rng, X):
     flat = pack([make_tree(rng, 5)])
     with pytest.raises(ValueError, match="Expected float32 or float64 X with 3 columns"):
         predict_forest(flat, X)
+
+
+def test_trees_that_are_not_there_are_refused():
+    from sklearn.datasets import load_iris
+
+    from fastfit.ensemble import RandomForestClassifier
+    from fastfit.training.tree_prediction import add_forest
+
+    X, y = load_iris(return_X_y=True)
+    packed = RandomForestClassifier(n_estimators=3, random_state=0).fit(X, y)._packed_trees()
+    with pytest.raises(ValueError, match="some of the 3 trees, got those from 0 to 5"):
+        add_forest(packed, X, np.zeros(len(X) * 3), trees=(0, 5))

@@ -1,7 +1,21 @@
-"""scikit-learn's callback protocol around a fit and each of its epochs.
+"""scikit-learn's callback protocol around a fit and each of its epochs, rounds or trees.
 
-scikit-learn 1.9 calls the hooks of ``sklearn.callback`` from few estimators; its own networks are not among them.
+scikit-learn 1.9 calls the hooks of ``sklearn.callback`` from few estimators; the ones that fastfit has are not among
+them.
 """
+
+from contextlib import contextmanager
+
+
+@contextmanager
+def callbacks_kept_apart(estimator):
+    """Keep the callbacks of a fit under way from being torn down by scikit-learn's ``fit``, called inside of it."""
+    context = estimator.__dict__.pop("_callback_fit_ctx", None)
+    try:
+        yield
+    finally:
+        if context is not None:
+            estimator._callback_fit_ctx = context
 
 
 def start_callbacks(estimator, X, y, sample_weight, n_tasks):
@@ -14,7 +28,7 @@ def start_callbacks(estimator, X, y, sample_weight, n_tasks):
     X, y, sample_weight
         What ``fit`` was given; callbacks see these.
     n_tasks : int
-        The most epochs that the fit may take.
+        The most epochs, or trees, that the fit may take.
 
     Returns
     -------
@@ -23,6 +37,11 @@ def start_callbacks(estimator, X, y, sample_weight, n_tasks):
     if not estimator.__dict__.get("_skl_callbacks"):
         return None
     return FitCallbacks(estimator, X, y, sample_weight, n_tasks)
+
+
+def scheduled_rate_of(estimator):
+    """Return the learning rate that a callback wants for the coming epoch, or None where none does."""
+    return estimator.__dict__.get("_scheduled_rate")
 
 
 class FitCallbacks:
@@ -38,8 +57,7 @@ class FitCallbacks:
 
     def begin_epoch(self, task_name="epoch"):
         """Call the hooks that begin an epoch."""
-        self._epoch = self._fit.subcontext(task_name=task_name)
-        self._epoch.call_on_fit_task_begin(estimator=self._estimator, **self._seen)
+        self._epoch = self.begin_task(task_name)
 
     def end_epoch(self, learned):
         """Call the hooks that end an epoch; ``learned()`` gives the attributes of the model as it now is.
@@ -51,7 +69,17 @@ class FitCallbacks:
         stops : bool
             Whether a callback asked for the fit to end here.
         """
-        return self._epoch.call_on_fit_task_end(
+        return self.end_task(self._epoch, learned)
+
+    def begin_task(self, task_name):
+        """Call the hooks that begin a task, of which several may be under way, and return it for `end_task`."""
+        task = self._fit.subcontext(task_name=task_name)
+        task.call_on_fit_task_begin(estimator=self._estimator, **self._seen)
+        return task
+
+    def end_task(self, task, learned):
+        """As `end_epoch`, for a task that `begin_task` has returned."""
+        return task.call_on_fit_task_end(
             estimator=self._estimator, **self._seen, reconstruction_attributes=learned
         )
 
