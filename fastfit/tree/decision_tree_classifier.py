@@ -3,11 +3,14 @@
 import numpy as np
 from sklearn import tree as sklearn_tree
 
-from fastfit.tree.tree_fitting import PARAMETER_CONSTRAINTS, TreeFitting
+from fastfit.tree.category_splits import CategorySplits
+from fastfit.tree.tree_fitting import CATEGORY_CONSTRAINTS, PARAMETER_CONSTRAINTS, TreeFitting
 from fastfit.tree.tree_predicting import TreePredicting
 
 
-class DecisionTreeClassifier(TreeFitting, TreePredicting, sklearn_tree.DecisionTreeClassifier):
+class DecisionTreeClassifier(
+    TreeFitting, CategorySplits, TreePredicting, sklearn_tree.DecisionTreeClassifier
+):
     """A tree of decisions that predicts classes.
 
     A drop-in replacement of :class:`sklearn.tree.DecisionTreeClassifier` with the same arguments and, for the same
@@ -69,6 +72,11 @@ class DecisionTreeClassifier(TreeFitting, TreePredicting, sklearn_tree.DecisionT
 
     max_bins : int, default=255
         Greatest number of bins of a feature, in [2, 255], NaN aside. Only for ``splitter="hist"``.
+
+    categorical_features : array-like of {bool, int, str}, "from_dtype" or None, default=None
+        Which features are categories without an order: a mask, positions, names, or "from_dtype" for the columns of
+        a data frame whose dtype is categorical. A node splits their categories into any two groups, the best that
+        there are. For two classes and one output, and ``splitter="best"``.
 
     Attributes
     ----------
@@ -145,6 +153,7 @@ class DecisionTreeClassifier(TreeFitting, TreePredicting, sklearn_tree.DecisionT
     _parameter_constraints: dict = {
         **sklearn_tree.DecisionTreeClassifier._parameter_constraints,
         **PARAMETER_CONSTRAINTS,
+        **CATEGORY_CONSTRAINTS,
     }
 
     def __init__(
@@ -165,6 +174,7 @@ class DecisionTreeClassifier(TreeFitting, TreePredicting, sklearn_tree.DecisionT
         monotonic_cst=None,
         n_jobs=None,
         max_bins=255,
+        categorical_features=None,
     ):
         super().__init__(
             criterion=criterion,
@@ -183,6 +193,7 @@ class DecisionTreeClassifier(TreeFitting, TreePredicting, sklearn_tree.DecisionT
         )
         self.n_jobs = n_jobs
         self.max_bins = max_bins
+        self.categorical_features = categorical_features
 
     def fit(self, X, y, sample_weight=None, check_input=True):
         """Grow the tree.

@@ -2,11 +2,12 @@
 
 from sklearn import tree as sklearn_tree
 
-from fastfit.tree.tree_fitting import PARAMETER_CONSTRAINTS, TreeFitting
+from fastfit.tree.category_splits import CategorySplits
+from fastfit.tree.tree_fitting import CATEGORY_CONSTRAINTS, PARAMETER_CONSTRAINTS, TreeFitting
 from fastfit.tree.tree_predicting import TreePredicting
 
 
-class DecisionTreeRegressor(TreeFitting, TreePredicting, sklearn_tree.DecisionTreeRegressor):
+class DecisionTreeRegressor(TreeFitting, CategorySplits, TreePredicting, sklearn_tree.DecisionTreeRegressor):
     """A tree of decisions that predicts numbers.
 
     A drop-in replacement of :class:`sklearn.tree.DecisionTreeRegressor` with the same arguments and, for the same
@@ -66,6 +67,11 @@ class DecisionTreeRegressor(TreeFitting, TreePredicting, sklearn_tree.DecisionTr
 
     max_bins : int, default=255
         Greatest number of bins of a feature, in [2, 255], NaN aside. Only for ``splitter="hist"``.
+
+    categorical_features : array-like of {bool, int, str}, "from_dtype" or None, default=None
+        Which features are categories without an order: a mask, positions, names, or "from_dtype" for the columns of
+        a data frame whose dtype is categorical. A node splits their categories into any two groups, the best that
+        there are. For one output, and ``splitter="best"``. Not with ``criterion="absolute_error"``.
 
     Attributes
     ----------
@@ -135,6 +141,7 @@ class DecisionTreeRegressor(TreeFitting, TreePredicting, sklearn_tree.DecisionTr
     _parameter_constraints: dict = {
         **sklearn_tree.DecisionTreeRegressor._parameter_constraints,
         **PARAMETER_CONSTRAINTS,
+        **CATEGORY_CONSTRAINTS,
     }
 
     def __init__(
@@ -154,6 +161,7 @@ class DecisionTreeRegressor(TreeFitting, TreePredicting, sklearn_tree.DecisionTr
         monotonic_cst=None,
         n_jobs=None,
         max_bins=255,
+        categorical_features=None,
     ):
         super().__init__(
             criterion=criterion,
@@ -171,6 +179,7 @@ class DecisionTreeRegressor(TreeFitting, TreePredicting, sklearn_tree.DecisionTr
         )
         self.n_jobs = n_jobs
         self.max_bins = max_bins
+        self.categorical_features = categorical_features
 
     def fit(self, X, y, sample_weight=None, check_input=True):
         """Grow the tree.

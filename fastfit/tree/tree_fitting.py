@@ -9,7 +9,7 @@ from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.base import is_classifier
 from sklearn.tree._tree import NODE_DTYPE, Tree
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -17,6 +17,13 @@ from fastfit.fallback import note_fallback
 from fastfit.former_fit import keep_former_fit
 from fastfit.parameters import ValidatesChangedParameters
 from fastfit.runtime.threads import threads_for
+from fastfit.tree.category_encoding import (
+    CategoryEncoding,
+    check_category_setting,
+    find_categorical,
+    with_shape,
+)
+from fastfit.tree.category_splits import CATEGORY_ATTRIBUTES
 from fastfit.tree.class_labels import encode_labels, sample_weight_of_classes
 from fastfit.tree.plain_arrays import is_plain_target, is_plain_weight, take_plain_features
 
@@ -35,6 +42,7 @@ PARAMETER_CONSTRAINTS = {
     "n_jobs": [None, Integral],
     "max_bins": [Interval(Integral, 2, 255, closed="both")],
 }
+CATEGORY_CONSTRAINTS = {"categorical_features": ["array-like", StrOptions({"from_dtype"}), None]}
 
 _local = threading.local()
 
@@ -57,10 +65,15 @@ class TreeFitting(ValidatesChangedParameters):
         random_state = self.random_state
         if not isinstance(random_state, Integral):
             random_state = check_random_state(random_state)
+        for name in CATEGORY_ATTRIBUTES:
+            self.__dict__.pop(name, None)
         if self._uncovered(X) is not None:
             return self._fall_back(X, y, sample_weight, check_input, missing_values_in_feature_mask)
         missing_mask = missing_values_in_feature_mask
-        if check_input:
+        encoded = self._encode_categories(X, y)
+        if encoded is not None:
+            X, y, missing_mask = encoded
+        elif check_input:
             checked = self._check_data(X, y)
             if checked is None:
                 return self._fall_back(X, y, sample_weight, check_input, None)
@@ -87,9 +100,13 @@ class TreeFitting(ValidatesChangedParameters):
             sample_weight = class_weight if sample_weight is None else sample_weight * class_weight
 
         target = _growth().Target(y, n_classes)
+        if encoded is not None:
+            check_category_setting(self, target, self.is_categorical_)
         options = growth_options(self, target, self.n_features_in_, sample_weight)
         n_threads = threads_for(WORK_PER_VALUE * X.size, self.n_jobs)
         data = self._prepare_data(X, missing_mask, n_threads)
+        if encoded is not None:
+            _growth().mark_categories(data, self._category_encoding.n_categories)
         # The float32 copy of X has done its duty.
         del X
         _grow(self, data, target, sample_weight, options, random_state, n_threads)
@@ -102,7 +119,7 @@ class TreeFitting(ValidatesChangedParameters):
         if not isinstance(self.criterion, str):
             reason = "a criterion that is an object"
         elif not isinstance(self.splitter, str):
-            return "a splitter that is an object"
+            reason = "a splitter that is an object"
         elif issparse(X):
             reason = "sparse X"
         else:
@@ -111,6 +128,11 @@ class TreeFitting(ValidatesChangedParameters):
             raise ValueError(
                 "splitter='hist' is for dense X and for criteria that are named by a str, and this fit has "
                 f"{reason}; use splitter='best' or splitter='random'."
+            )
+        if find_categorical(X, getattr(self, "categorical_features", None)) is not None:
+            raise ValueError(
+                f"categorical_features={self.categorical_features!r} is for dense X and for criteria and splitters "
+                f"that are named by a str, and this fit has {reason}."
             )
         return reason
 
@@ -136,6 +158,10 @@ class TreeFitting(ValidatesChangedParameters):
                 return None
             X = X_checked
             missing_mask = self._compute_missing_values_in_feature_mask(X)
+        self._check_counts(y)
+        return X, y, missing_mask
+
+    def _check_counts(self, y):
         if self.criterion == "poisson":
             if np.any(y < 0):
                 raise ValueError(
@@ -143,6 +169,22 @@ class TreeFitting(ValidatesChangedParameters):
                 )
             if np.sum(y) <= 0:
                 raise ValueError("Sum of y is not positive which is necessary for Poisson regression.")
+
+    def _encode_categories(self, X, y):
+        """Return (X with codes, y, mask of columns with NaN) if some features are categorical, else None."""
+        categorical_features = getattr(self, "categorical_features", None)
+        if categorical_features is None:
+            return None
+        X = with_shape(X, self)
+        self.is_categorical_ = find_categorical(X, categorical_features)
+        if self.is_categorical_ is None:
+            return None
+        validate_data(self, X, y, skip_check_array=True)
+        self._category_encoding = CategoryEncoding(self.is_categorical_).fit(X)
+        find_missing = self._compute_missing_values_in_feature_mask
+        X, missing_mask = self._category_encoding.encode_training(self, X, find_missing)
+        y = check_array(y, ensure_2d=False, dtype=None, estimator=self, input_name="y")
+        self._check_counts(y)
         return X, y, missing_mask
 
     def _allows_nan(self):
@@ -166,11 +208,11 @@ class TreeFitting(ValidatesChangedParameters):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         # What only fastfit does, it does for dense X.
-        tags.input_tags.sparse = self.splitter != "hist"
+        tags.input_tags.sparse = self.splitter != "hist" and not has_categories(self)
         return tags
 
 
-def grow_into(estimator, data, target, sample_weight, n_threads=1):
+def grow_into(estimator, data, target, sample_weight, n_threads=1, encoding=None):
     """Fit a tree to data that were prepared once for many trees.
 
     Parameters
@@ -183,6 +225,8 @@ def grow_into(estimator, data, target, sample_weight, n_threads=1):
         shape (n_outputs,), or None for regression.
     sample_weight : ndarray of shape (n_samples,) of float64, or None
     n_threads : int, default=1
+    encoding : CategoryEncoding, default=None
+        Of the features that are marked as categories in the data.
 
     Returns
     -------
@@ -197,6 +241,8 @@ def grow_into(estimator, data, target, sample_weight, n_threads=1):
     options = growth_options(estimator, target, data.n_features, sample_weight)
     estimator.n_features_in_ = data.n_features
     estimator.n_outputs_ = target.y.shape[1]
+    if encoding is not None:
+        estimator.is_categorical_, estimator._category_encoding = encoding.is_categorical, encoding
     _grow(estimator, data, target, sample_weight, options, estimator.random_state, n_threads)
     if target.n_classes is not None:
         classes = [np.arange(n_classes, dtype=np.float64) for n_classes in target.n_classes]
@@ -262,6 +308,12 @@ def growth_options(estimator, target, n_features, sample_weight):
     )
 
 
+def has_categories(estimator):
+    """Tell whether some features are categorical for certain, whatever X is."""
+    given = getattr(estimator, "categorical_features", None)
+    return given is not None and not isinstance(given, str)
+
+
 def _growth():
     """Return the module that grows trees. It brings in Numba, which whoever only predicts few rows never needs."""
     from fastfit.training import tree_growth
@@ -285,6 +337,8 @@ def _grow(estimator, data, target, sample_weight, options, random_state, n_threa
         }
     )
     estimator.tree_ = tree
+    if grown.category_sets is not None:
+        estimator._category_sets = grown.category_sets
     estimator.max_features_ = options.max_features
     if target.n_classes is not None:
         estimator.n_classes_ = target.n_classes[0] if n_outputs == 1 else target.n_classes
