@@ -25,7 +25,10 @@ SETTINGS = {
         {"criterion": "absolute_error"},
         {"categorical_features": [0]},
     ],
-    "RandomForestClassifier": [{"splitter": "hist", "n_estimators": 5}],
+    "RandomForestClassifier": [
+        {"splitter": "hist", "n_estimators": 5},
+        {"categorical_features": "from_dtype", "n_estimators": 5},
+    ],
     "RandomForestRegressor": [
         {"splitter": "hist", "n_estimators": 5},
         {"categorical_features": [0], "n_estimators": 5},

@@ -30,7 +30,7 @@ from fastfit.tree.category_encoding import (
 )
 from fastfit.tree.category_splits import CATEGORY_ATTRIBUTES
 from fastfit.tree.class_labels import encode_labels
-from fastfit.tree.tree_fitting import grow_into, has_categories
+from fastfit.tree.tree_fitting import grow_into, limit_tags
 
 MAX_SEED = np.iinfo(np.int32).max
 
@@ -103,7 +103,8 @@ class ForestFitting(ValidatesChangedParameters):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         # What only fastfit does, it does for dense X.
-        tags.input_tags.sparse = getattr(self, "splitter", "best") == "best" and not has_categories(self)
+        tags.input_tags.sparse = getattr(self, "splitter", "best") == "best"
+        limit_tags(self, tags)
         return tags
 
     def _fit(self, X, y, sample_weight):

@@ -105,6 +105,13 @@ class DecisionTreeClassifier(
         Share of each feature in the decrease of the impurity (Gini importance). It overrates features of many
         values; :func:`sklearn.inspection.permutation_importance` does not.
 
+    is_categorical_ : ndarray of shape (n_features_in_,) of bool, or None
+        Which features are categories. Only with ``categorical_features``.
+
+    left_categories_ : list of ndarray or None, one a node
+        The categories that a node sends left; None of nodes that are not split by categories. Such a node has the
+        threshold NaN in ``tree_``, which knows of numbers only: what walks down ``tree_`` by itself does not get there.
+
     fit_engine_ : {"fastfit", "scikit-learn"}
         What computed the fit.
 
@@ -148,6 +155,12 @@ class DecisionTreeClassifier(
     array([0, 0])
     >>> model.fit_engine_
     'fastfit'
+
+    Of three categories, the first and the last go left:
+
+    >>> model = DecisionTreeClassifier(categorical_features=[0]).fit([[0], [1], [2]], [0, 1, 0])
+    >>> model.left_categories_
+    [array([0, 2]), None, None]
     """
 
     _parameter_constraints: dict = {

@@ -9,7 +9,7 @@ from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.base import is_classifier
 from sklearn.tree._tree import NODE_DTYPE, Tree
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -184,6 +184,8 @@ class TreeFitting(ValidatesChangedParameters):
         find_missing = self._compute_missing_values_in_feature_mask
         X, missing_mask = self._category_encoding.encode_training(self, X, find_missing)
         y = check_array(y, ensure_2d=False, dtype=None, estimator=self, input_name="y")
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
         self._check_counts(y)
         return X, y, missing_mask
 
@@ -208,7 +210,8 @@ class TreeFitting(ValidatesChangedParameters):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         # What only fastfit does, it does for dense X.
-        tags.input_tags.sparse = self.splitter != "hist" and not has_categories(self)
+        tags.input_tags.sparse = self.splitter != "hist"
+        limit_tags(self, tags)
         return tags
 
 
@@ -308,10 +311,15 @@ def growth_options(estimator, target, n_features, sample_weight):
     )
 
 
-def has_categories(estimator):
-    """Tell whether some features are categorical for certain, whatever X is."""
+def limit_tags(estimator, tags):
+    """Take out of scikit-learn's tags of a tree or forest what does not go with categories."""
     given = getattr(estimator, "categorical_features", None)
-    return given is not None and not isinstance(given, str)
+    if given is None or isinstance(given, str):  # with "from_dtype" it depends on X
+        return
+    tags.input_tags.sparse = False
+    tags.target_tags.multi_output = False
+    if tags.classifier_tags is not None:
+        tags.classifier_tags.multi_class = tags.classifier_tags.multi_label = False
 
 
 def _growth():
