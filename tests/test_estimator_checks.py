@@ -15,10 +15,24 @@ from tests.test_layering import LAYERS, LEVEL_OF
 # Beside the defaults, settings that take another way through the code. Mini-batches of LinearRegression get
 # as many epochs as they need to converge, since some checks compare two fits to 1e-7.
 SETTINGS = {
-    "DecisionTreeClassifier": [{"splitter": "hist"}, {"max_leaf_nodes": 7}],
-    "DecisionTreeRegressor": [{"splitter": "hist"}, {"criterion": "absolute_error"}],
-    "RandomForestClassifier": [{"splitter": "hist", "n_estimators": 5}],
-    "RandomForestRegressor": [{"splitter": "hist", "n_estimators": 5}],
+    "DecisionTreeClassifier": [
+        {"splitter": "hist"},
+        {"max_leaf_nodes": 7},
+        {"categorical_features": "from_dtype"},
+    ],
+    "DecisionTreeRegressor": [
+        {"splitter": "hist"},
+        {"criterion": "absolute_error"},
+        {"categorical_features": [0]},
+    ],
+    "RandomForestClassifier": [
+        {"splitter": "hist", "n_estimators": 5},
+        {"categorical_features": "from_dtype", "n_estimators": 5},
+    ],
+    "RandomForestRegressor": [
+        {"splitter": "hist", "n_estimators": 5},
+        {"categorical_features": [0], "n_estimators": 5},
+    ],
     "GradientBoostingClassifier": [{"n_estimators": 5, "subsample": 0.9, "max_features": 1}],
     "GradientBoostingRegressor": [{"n_estimators": 20, "loss": "huber", "max_leaf_nodes": 4}],
     "HistGradientBoostingClassifier": [{"max_iter": 5, "subsample": 0.9, "compact_pickle": True}],

@@ -14,7 +14,9 @@ from fastfit.tune import MODELS, make_search, parse_params, read_table
 @pytest.fixture
 def iris_file(tmp_path):
     data = load_iris()
-    return write(tmp_path / "iris.csv", [*data.feature_names, "kind"], data.data, data.target_names[data.target])
+    return write(
+        tmp_path / "iris.csv", [*data.feature_names, "kind"], data.data, data.target_names[data.target]
+    )
 
 
 def write(path, names, X, y):
@@ -32,7 +34,17 @@ def tune(*arguments):
 def test_tune_shows_the_candidates_and_keeps_the_best(iris_file, tmp_path, capsys):
     out = tmp_path / "best.joblib"
     code = tune(
-        iris_file, "--target", "kind", "--model", "random_forest", "--param", "n_estimators=2,5,9", "--cv", 3, "--out", out
+        iris_file,
+        "--target",
+        "kind",
+        "--model",
+        "random_forest",
+        "--param",
+        "n_estimators=2,5,9",
+        "--cv",
+        3,
+        "--out",
+        out,
     )
     printed = capsys.readouterr().out
     assert code == 0

@@ -6,7 +6,7 @@ where the one before ended. So the first trees of a large ensemble are the small
 
 import numpy as np
 
-from fastfit.sharing import PrefixSharing, has_callbacks, is_repeatable, is_valid
+from fastfit.sharing import PrefixSharing, is_repeatable, is_valid
 
 
 class ForestSharing(PrefixSharing):
@@ -23,7 +23,6 @@ class ForestSharing(PrefixSharing):
             and not estimator.warm_start
             and not estimator.oob_score
             and not estimator.verbose
-            and not has_callbacks(estimator)
         )
 
     def goes_on(self, estimator, name):
@@ -106,12 +105,7 @@ class HistogramBoostingSharing(PrefixSharing):
 
     def covers(self, estimator):
         """Return whether rounds can be left out."""
-        return (
-            is_valid(estimator)
-            and not estimator.warm_start
-            and not estimator.verbose
-            and not has_callbacks(estimator)
-        )
+        return is_valid(estimator) and not estimator.warm_start and not estimator.verbose
 
     def goes_on(self, estimator, name):
         """Return whether rounds can be added; early stopping would begin to wait anew."""

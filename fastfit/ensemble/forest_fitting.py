@@ -11,9 +11,9 @@ from sklearn.base import is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.ensemble._bootstrap import _get_n_samples_bootstrap
 from sklearn.exceptions import DataConversionWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, _check_y, check_is_fitted, validate_data
 
 from fastfit import tree as fastfit_tree
 from fastfit.ensemble.bootstrap import BalancedSubsample, BootstrapDraws
@@ -24,8 +24,15 @@ from fastfit.fit_callbacks import callbacks_kept_apart, start_callbacks
 from fastfit.former_fit import keep_former_fit
 from fastfit.parameters import ValidatesChangedParameters
 from fastfit.runtime.threads import map_threads, thread_budget, threads_for
+from fastfit.tree.category_encoding import (
+    CategoryEncoding,
+    check_category_setting,
+    find_categorical,
+    with_shape,
+)
+from fastfit.tree.category_splits import CATEGORY_ATTRIBUTES
 from fastfit.tree.class_labels import encode_labels
-from fastfit.tree.tree_fitting import grow_into
+from fastfit.tree.tree_fitting import grow_into, limit_tags
 
 MAX_SEED = np.iinfo(np.int32).max
 
@@ -46,6 +53,7 @@ class Growth(NamedTuple):
     target: object  # fastfit.training.tree_growth.Target
     weight_of: Callable  # from a tree's seed to the weights of its samples, or None
     n_threads: int
+    encoding: object  # fastfit.tree.category_encoding.CategoryEncoding, or None
 
 
 class ForestFitting(ValidatesChangedParameters, CallbackSupportMixin):
@@ -114,6 +122,7 @@ class ForestFitting(ValidatesChangedParameters, CallbackSupportMixin):
         tags = super().__sklearn_tags__()
         # What only fastfit does, it does for dense X.
         tags.input_tags.sparse = getattr(self, "splitter", "best") == "best"
+        limit_tags(self, tags)
         return tags
 
     def _fit(self, X, y, sample_weight, callbacks=None):
@@ -122,16 +131,24 @@ class ForestFitting(ValidatesChangedParameters, CallbackSupportMixin):
         reason = self._uncovered(X)
         if reason is not None:
             return self._fall_back(reason, X, y, sample_weight)
-        given = X, y, sample_weight
-        X, y = validate_data(
-            self, X, y, multi_output=True, accept_sparse="csc", dtype=np.float32, ensure_all_finite=False
-        )
-        if sp.issparse(X):  # a data frame of sparse columns
-            return self._fall_back("sparse X", *given)
-        criterion_only = type(self.estimator)(criterion=self.criterion)
-        missing_mask = criterion_only._compute_missing_values_in_feature_mask(
-            X, estimator_name=type(self).__name__
-        )
+        encoding, given = None, (X, y, sample_weight)
+        if getattr(self, "categorical_features", None) is not None:
+            X = with_shape(X, self)
+            encoding = self._fit_encoding(X)
+        else:
+            self._forget_encoding()
+        if encoding is None:
+            X, y = validate_data(
+                self, X, y, multi_output=True, accept_sparse="csc", dtype=np.float32, ensure_all_finite=False
+            )
+            if sp.issparse(X):  # a data frame of sparse columns
+                return self._fall_back("sparse X", *given)
+            missing_mask = self._find_missing(X)
+        else:
+            validate_data(self, X, y, skip_check_array=True)
+            X, missing_mask = encoding.encode_training(self, X, self._find_missing)
+            y = _check_y(y, multi_output=True, estimator=self)
+            check_consistent_length(X, y)
         if not (X.flags.c_contiguous or X.flags.f_contiguous):
             X = np.ascontiguousarray(X)
         if sample_weight is not None:
@@ -145,7 +162,7 @@ class ForestFitting(ValidatesChangedParameters, CallbackSupportMixin):
 
         seeds = self._seeds_of_new_trees()
         if seeds:
-            growth = self._prepare_growth(X, y, missing_mask, len(seeds))
+            growth = self._prepare_growth(X, y, missing_mask, len(seeds), encoding)
             if not self.oob_score:
                 del X  # the float32 copy has done its duty
             self._add_trees(seeds, growth, callbacks)
@@ -155,6 +172,36 @@ class ForestFitting(ValidatesChangedParameters, CallbackSupportMixin):
             self.n_classes_ = self.n_classes_[0]
             self.classes_ = self.classes_[0]
         return self
+
+    def _find_missing(self, X):
+        """Return which columns of X miss values, or None if none does."""
+        criterion_only = type(self.estimator)(criterion=self.criterion)
+        return criterion_only._compute_missing_values_in_feature_mask(X, estimator_name=type(self).__name__)
+
+    def _fit_encoding(self, X):
+        """Learn the codes of categories, unless there are trees already that know some; None without categories."""
+        is_categorical = find_categorical(X, self.categorical_features)
+        former = self.__dict__.get("_category_encoding")
+        if is_categorical is None:
+            self._forget_encoding()
+        elif not self._kept_trees():
+            self._category_encoding = CategoryEncoding(is_categorical).fit(X)
+        elif former is None or not np.array_equal(former.is_categorical, is_categorical):
+            self._refuse_other_categories()
+        self.is_categorical_ = is_categorical
+        return self.__dict__.get("_category_encoding")
+
+    def _forget_encoding(self):
+        if self._kept_trees() and "_category_encoding" in self.__dict__:
+            self._refuse_other_categories()
+        for name in CATEGORY_ATTRIBUTES:
+            self.__dict__.pop(name, None)
+
+    def _refuse_other_categories(self):
+        raise ValueError(
+            f"categorical_features={self.categorical_features!r} is not what it was for the trees that warm_start=True "
+            "keeps."
+        )
 
     def _uncovered(self, X):
         """Return what the kernels do not cover in these data or this setting, or None."""
@@ -170,6 +217,12 @@ class ForestFitting(ValidatesChangedParameters, CallbackSupportMixin):
         splitter = getattr(self, "splitter", "best")
         if splitter != "best":
             raise ValueError(f"splitter={splitter!r} does not work with {reason}; use splitter='best'.")
+        if find_categorical(X, getattr(self, "categorical_features", None)) is not None:
+            raise ValueError(
+                f"categorical_features={self.categorical_features!r} does not work with {reason}; use "
+                "categorical_features=None."
+            )
+        self._forget_encoding()
         note_fallback(self, reason)
         if self.warm_start and "estimators_" in self.__dict__:
             # scikit-learn appends to this list, and it has to be the former one again if that fails.
@@ -240,14 +293,17 @@ class ForestFitting(ValidatesChangedParameters, CallbackSupportMixin):
         # The seeds of the trees that are there already are drawn and dropped, as if all were grown at once.
         return random_state.randint(MAX_SEED, size=self.n_estimators)[n_kept:].tolist()
 
-    def _prepare_growth(self, X, y, missing_mask, n_trees):
+    def _prepare_growth(self, X, y, missing_mask, n_trees, encoding):
         """Return what the trees share."""
         # Kernels, and Numba with them, are loaded when they are needed.
-        from fastfit.training.tree_growth import Target, prepare_tree_data
+        from fastfit.training.tree_growth import Target, mark_categories, prepare_tree_data
 
         n_classes = np.array(self.n_classes_, dtype=np.intp) if is_classifier(self) else None
+        target = Target(y, n_classes)
         n_threads = self._n_threads(X.shape)
         template = self._make_estimator(append=False)
+        if encoding is not None:
+            check_category_setting(template, target, encoding.is_categorical)
         data = prepare_tree_data(
             X,
             missing_mask,
@@ -256,7 +312,9 @@ class ForestFitting(ValidatesChangedParameters, CallbackSupportMixin):
             max_bins=getattr(self, "max_bins", 255),
             is_shared=n_trees > 1,
         )
-        return Growth(template, data, Target(y, n_classes), self._tree_weights(X, y), n_threads)
+        if encoding is not None:
+            mark_categories(data, encoding.n_categories)
+        return Growth(template, data, target, self._tree_weights(X, y), n_threads, encoding)
 
     def _add_trees(self, seeds, growth, callbacks=None):
         trees = [unfitted_tree(growth.template, seed) for seed in seeds]
@@ -267,7 +325,14 @@ class ForestFitting(ValidatesChangedParameters, CallbackSupportMixin):
         def grow(position):
             progress.announce(position)
             weight = growth.weight_of(seeds[position])
-            grow_into(trees[position], growth.data, growth.target, weight, n_threads=n_threads)
+            grow_into(
+                trees[position],
+                growth.data,
+                growth.target,
+                weight,
+                n_threads=n_threads,
+                encoding=growth.encoding,
+            )
 
         if callbacks is None:
             map_threads(grow, range(len(trees)), n_side_by_side)

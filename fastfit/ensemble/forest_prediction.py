@@ -13,6 +13,7 @@ from fastfit import tree as fastfit_tree
 from fastfit.ensemble.caller import stacklevel_of_caller
 from fastfit.ensemble.progress import Progress
 from fastfit.runtime.threads import map_threads, thread_budget
+from fastfit.tree.category_splits import refuse_recursion
 from fastfit.tree.plain_arrays import take_plain_features
 
 # Trees whose predictions are what their nodes say. A class that extends them may predict something else.
@@ -64,6 +65,7 @@ class ForestPrediction:
             return X, None
         if (
             "feature_names_in_" not in fitted
+            and fitted.get("_category_encoding") is None
             and getattr(X, "ndim", 0) == 2
             and X.shape[1] == fitted["n_features_in_"]
         ):
@@ -72,6 +74,13 @@ class ForestPrediction:
                 return plain[0], packed
         checked = self._validate_X_predict(X)
         return (X, None) if sp.issparse(checked) else (checked, packed)
+
+    def _validate_X_predict(self, X):
+        encoding = self.__dict__.get("_category_encoding")
+        if encoding is None:
+            return super()._validate_X_predict(X)
+        check_is_fitted(self)
+        return encoding.encode(self, X, self.estimators_[0]._support_missing_values(X))
 
     def _packed_trees(self):
         """Return the trees packed for prediction, made anew when they are not the ones packed last; or None.
@@ -98,7 +107,15 @@ class ForestPrediction:
         if len({of_tree.shape[1:] for of_tree in values}) > 1:
             return None
         nodes = [state["nodes"] for state in states]
-        return flatten_forest(nodes, values, self.n_features_in_)
+        encoding = self.__dict__.get("_category_encoding")
+        if encoding is None:
+            return flatten_forest(nodes, values, self.n_features_in_)
+        sets = [estimator.__dict__.get("_category_sets") for estimator in self.estimators_]
+        return flatten_forest(nodes, values, self.n_features_in_, encoding.n_categories, sets)
+
+    def _compute_partial_dependence_recursion(self, grid, target_features):
+        refuse_recursion(self)
+        return super()._compute_partial_dependence_recursion(grid, target_features)
 
     def _mean_values(self, X):
         """Return the values of the leaves, averaged over the trees: (n_samples, n_outputs, n_classes); or None."""

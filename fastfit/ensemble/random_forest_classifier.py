@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastfit.ensemble.forest_fitting import ForestFitting
 from fastfit.ensemble.forest_prediction import ClassifierPrediction
 from fastfit.tree import DecisionTreeClassifier
+from fastfit.tree.tree_fitting import CATEGORY_CONSTRAINTS
 
 
 class RandomForestClassifier(ClassifierPrediction, ForestFitting, sklearn_ensemble.RandomForestClassifier):
@@ -96,6 +97,11 @@ class RandomForestClassifier(ClassifierPrediction, ForestFitting, sklearn_ensemb
     max_bins : int, default=255
         Largest number of bins of a feature, in [2, 255]. Only for ``splitter="hist"``.
 
+    categorical_features : array-like of {bool, int, str}, "from_dtype" or None, default=None
+        Which features are categories without an order: a mask, positions, names, or "from_dtype" for the columns of
+        a data frame whose dtype is categorical. A node splits their categories into any two groups, the best that
+        there are. For two classes and one output, and ``splitter="best"``.
+
     Attributes
     ----------
     estimator_ : DecisionTreeClassifier
@@ -183,6 +189,7 @@ class RandomForestClassifier(ClassifierPrediction, ForestFitting, sklearn_ensemb
         **sklearn_ensemble.RandomForestClassifier._parameter_constraints,
         "splitter": [StrOptions({"best", "hist"})],
         "max_bins": [Interval(Integral, 2, 255, closed="both")],
+        **CATEGORY_CONSTRAINTS,
     }
 
     def __init__(
@@ -209,6 +216,7 @@ class RandomForestClassifier(ClassifierPrediction, ForestFitting, sklearn_ensemb
         monotonic_cst=None,
         splitter="best",
         max_bins=255,
+        categorical_features=None,
     ):
         super().__init__(
             n_estimators=n_estimators,
@@ -233,5 +241,6 @@ class RandomForestClassifier(ClassifierPrediction, ForestFitting, sklearn_ensemb
         )
         self.splitter = splitter
         self.max_bins = max_bins
+        self.categorical_features = categorical_features
         self.estimator = DecisionTreeClassifier()
-        self.estimator_params = (*self.estimator_params, "splitter", "max_bins")
+        self.estimator_params = (*self.estimator_params, "splitter", "max_bins", "categorical_features")

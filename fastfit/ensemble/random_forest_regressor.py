@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastfit.ensemble.forest_fitting import ForestFitting
 from fastfit.ensemble.forest_prediction import RegressorPrediction
 from fastfit.tree import DecisionTreeRegressor
+from fastfit.tree.tree_fitting import CATEGORY_CONSTRAINTS
 
 
 class RandomForestRegressor(RegressorPrediction, ForestFitting, sklearn_ensemble.RandomForestRegressor):
@@ -91,6 +92,11 @@ class RandomForestRegressor(RegressorPrediction, ForestFitting, sklearn_ensemble
     max_bins : int, default=255
         Largest number of bins of a feature, in [2, 255]. Only for ``splitter="hist"``.
 
+    categorical_features : array-like of {bool, int, str}, "from_dtype" or None, default=None
+        Which features are categories without an order: a mask, positions, names, or "from_dtype" for the columns of
+        a data frame whose dtype is categorical. A node splits their categories into any two groups, the best that
+        there are. For one output, and ``splitter="best"``. Not with ``criterion="absolute_error"``.
+
     Attributes
     ----------
     estimator_ : DecisionTreeRegressor
@@ -171,6 +177,7 @@ class RandomForestRegressor(RegressorPrediction, ForestFitting, sklearn_ensemble
         **sklearn_ensemble.RandomForestRegressor._parameter_constraints,
         "splitter": [StrOptions({"best", "hist"})],
         "max_bins": [Interval(Integral, 2, 255, closed="both")],
+        **CATEGORY_CONSTRAINTS,
     }
 
     def __init__(
@@ -196,6 +203,7 @@ class RandomForestRegressor(RegressorPrediction, ForestFitting, sklearn_ensemble
         monotonic_cst=None,
         splitter="best",
         max_bins=255,
+        categorical_features=None,
     ):
         super().__init__(
             n_estimators=n_estimators,
@@ -219,5 +227,6 @@ class RandomForestRegressor(RegressorPrediction, ForestFitting, sklearn_ensemble
         )
         self.splitter = splitter
         self.max_bins = max_bins
+        self.categorical_features = categorical_features
         self.estimator = DecisionTreeRegressor()
-        self.estimator_params = (*self.estimator_params, "splitter", "max_bins")
+        self.estimator_params = (*self.estimator_params, "splitter", "max_bins", "categorical_features")

@@ -1,7 +1,8 @@
 """The best splitter of the general engine: sort a node's samples by each feature drawn, and try every split.
 
 Where values are missing the feature is searched twice, with the missing ones to the right and to the left of all
-splits; in the first search they are also tried alone on the right, above the threshold infinity.
+splits; in the first search they are also tried alone on the right, above the threshold infinity. Features that are
+categories are searched in a way of their own, see `fastfit.kernels.general_categories`.
 """
 
 import numpy as np
@@ -66,8 +67,12 @@ def _set_threshold(problem, work, node):
         node.floats[THRESHOLD] = np.float64(below) / 2.0 + np.float64(above) / 2.0
 
 
-def make_general_best(criterion):
-    """Return the engine of the best splitter for a `Criterion`: (bind, begin_node, find_split)."""
+def make_general_best(criterion, evaluate_categories=None, divide_by_categories=None):
+    """Return the engine of the best splitter for a `Criterion`: (bind, begin_node, find_split).
+
+    The kernels for features that are categories are only given, and compiled, if there are such features.
+    """
+    may_be_category = evaluate_categories is not None
     begin_walk, advance = criterion.begin_walk, criterion.advance
     may_exceed, proxy, child_values = criterion.may_exceed, criterion.proxy, criterion.child_values
     begin_node, end_search = make_node_kernels(criterion)
@@ -124,6 +129,8 @@ def make_general_best(criterion):
 
     @jit(inline=True, internal=True)
     def evaluate(problem, work, node, feature):
+        if may_be_category and problem.n_categories[feature] > 0:
+            return evaluate_categories(problem, work, node, feature)
         keys = work.keys
         start, end = node.ints[START], node.ints[END]
         missing_code = problem.ranked.missing_code[feature]
@@ -150,7 +157,11 @@ def make_general_best(criterion):
         node.floats[PROXY] = -np.inf
         node.ints[POSITION] = end
         try_features(problem, work, node, limits.max_features)
-        if node.ints[POSITION] < end:
+        is_divided = node.ints[POSITION] >= end
+        if may_be_category and not is_divided and problem.n_categories[node.ints[FEATURE]] > 0:
+            divide_by_categories(problem, work, node)
+            is_divided = True
+        if not is_divided:
             feature = node.ints[FEATURE]
             missing_code = problem.ranked.missing_code[feature]
             codes, first_row = column_of(problem, work, node, feature)

@@ -20,8 +20,10 @@ def _make_criterion(name, is_simple):
 
 
 @functools.cache
-def general_engine(criterion, splitter, is_simple):
+def general_engine(criterion, splitter, is_simple, has_categories=False):
     """Return the kernels (bind, begin_node, find_split) of a criterion's name and a splitter, "best" or "random"."""
+    if has_categories:
+        return _engine_with_categories(criterion, splitter, is_simple)
     if splitter == "best":
         from fastfit.kernels.general_best import make_general_best as make_engine
     elif splitter == "random":
@@ -32,7 +34,7 @@ def general_engine(criterion, splitter, is_simple):
 
 
 @functools.cache
-def general_kernel(criterion, splitter, is_simple, best_first):
+def general_kernel(criterion, splitter, is_simple, best_first, has_categories=False):
     """Return the kernel that grows a tree, best first or depth first; see `make_grow_depth_first`.
 
     Parameters
@@ -43,6 +45,9 @@ def general_kernel(criterion, splitter, is_simple, best_first):
         Whether there is one output, of two classes if it has classes; with absolute errors whether weights are whole
         numbers, none negative. The kernels for all other cases serve as well, but are slower.
     best_first : bool
+    has_categories : bool, default=False
+        Whether some features are categories; only for the splitter "best", if ``is_simple``, and not for absolute
+        errors.
 
     Raises
     ------
@@ -50,4 +55,15 @@ def general_kernel(criterion, splitter, is_simple, best_first):
         If there is no such criterion or splitter.
     """
     make_grow = make_grow_best_first if best_first else make_grow_depth_first
-    return make_grow(*general_engine(criterion, splitter, is_simple))
+    return make_grow(*general_engine(criterion, splitter, is_simple, has_categories))
+
+
+def _engine_with_categories(criterion, splitter, is_simple):
+    from fastfit.kernels.general_best import make_general_best
+    from fastfit.kernels.general_categories import divide_by_categories, make_evaluate_categories
+
+    if splitter != "best" or not is_simple or criterion == "absolute_error":
+        raise ValueError(f"categories are no features for {splitter!r} splits by {criterion!r}")
+    kernels = _make_criterion(criterion, is_simple)
+    evaluate = make_evaluate_categories(kernels, criterion in ("gini", "entropy"))
+    return make_general_best(kernels, evaluate, divide_by_categories)

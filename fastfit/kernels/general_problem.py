@@ -67,6 +67,9 @@ class GeneralProblem(NamedTuple):
     limits: GrowthLimits
     is_bounded: bool  # whether there are monotonic constraints
     values: np.ndarray  # (capacity, n_outputs, max_n_classes) float64
+    # (n_features,) int64: of features whose codes are categories, else 0; missing values have the code behind them.
+    # (0,) if no features are categories
+    n_categories: np.ndarray
 
 
 class Sums(NamedTuple):
@@ -133,3 +136,4 @@ class GeneralScratch(NamedTuple):
     block: Block
     marks: np.ndarray  # (N_MARKS,) int64, see above
     sums: Sums | ErrorSums
+    categories: tuple  # CategoryBuffers, or empty if no features are categories

@@ -46,7 +46,9 @@ class SortedColumns(NamedTuple):
     """What is known of the columns of X when they are sorted; a row for each feature."""
 
     codes: np.ndarray  # (n_features, n_samples) uint32, rank of the value among the levels; of NaN n_levels
-    levels: np.ndarray  # (n_features, n_samples) float32: n_levels values, ascending, NaN if any is missing, and a rest
+    levels: (
+        np.ndarray
+    )  # (n_features, n_samples) float32: n_levels values, ascending, NaN if any is missing, and a rest
     n_levels: np.ndarray  # (n_features,) int64
     is_close: np.ndarray  # (n_features,) uint8, 1 if any two levels differ by no more than FEATURE_THRESHOLD
 

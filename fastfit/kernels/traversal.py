@@ -287,7 +287,7 @@ def _walk_rows(nodes, data, stride, mask, shift, n_steps, next_steps, n_walks, p
 
 
 @jit(internal=True)
-def _record(targets, leaf_values, n_parts, place, first, end, sums, leaves):
+def record_leaves(targets, leaf_values, n_parts, place, first, end, sums, leaves):
     """Add the values of the leaves to the rows' sums, or note the leaves where these are asked for."""
     if n_parts == 0:
         for i in range(first, end):
@@ -343,4 +343,4 @@ def walk_forest(
                 own_data, n = data[start * plan.stride :], np.uint64(stop - start)
                 n_steps, next_steps = facts[FIRST_STEPS], facts[NEXT_STEPS]
                 _walk_rows(nodes, own_data, stride, mask, shift, n_steps, next_steps, n, place, active)
-                _record(targets, forest.leaf_values, plan.n_parts, place, start, stop, sums, own_leaves)
+                record_leaves(targets, forest.leaf_values, plan.n_parts, place, start, stop, sums, own_leaves)

@@ -185,8 +185,8 @@ class LinearRegression(
     changes the coefficients by so much less that all samples count the same. Mini-batch descent copies X if it
     is not in row order, and any fit does if X is neither in row nor in column order.
 
-    ``set_callbacks`` takes callbacks of scikit-learn's protocol, which are told of every epoch of mini-batch descent; see
-    :mod:`fastfit.callbacks`.
+    ``set_callbacks`` takes callbacks of scikit-learn's protocol, which are told of every epoch of mini-batch
+    descent; see :mod:`fastfit.callbacks`.
 
     References
     ----------

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from fastfit.sharing import Sharing, hashable_form
+from fastfit.sharing import Sharing, has_callbacks, hashable_form
 
 _SCALARS = (type(None), bool, int, float, str)
 
@@ -56,7 +56,7 @@ class Plan(NamedTuple):
     groups : list of Group
         Settings of fastfit's estimators.
     others : list of int
-        Positions of settings that scikit-learn has to fit by itself.
+        Positions of settings that have to be fitted by themselves: of other estimators, and with callbacks.
     """
 
     groups: list
@@ -101,7 +101,8 @@ def plan(estimator, settings):
         if isinstance(model, Pipeline):
             head, model = _split(model)
         declare = getattr(model, "_sharing", None)
-        if declare is None:
+        # Callbacks are told of every step of every fit.
+        if declare is None or has_callbacks(model):
             others.append(position)
             continue
         sharing = declare()

@@ -234,7 +234,7 @@ class EpochLoop:
 
 
 def _reordered(order, shuffled):
-    """Return ``order[shuffled]``, written over `shuffled` piece by piece: of many rows, a third array would be large."""
+    """Return ``order[shuffled]``, written over `shuffled` piece by piece: a third array could be large."""
     for start in range(0, len(shuffled), PIECE):
         piece = shuffled[start : start + PIECE]
         piece[:] = order[piece]

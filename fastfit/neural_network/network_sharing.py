@@ -5,7 +5,7 @@ import warnings
 from sklearn.exceptions import ConvergenceWarning
 
 from fastfit.neural_network.mlp_fitting import STOCHASTIC_SOLVERS
-from fastfit.sharing import PrefixRun, PrefixSharing, has_callbacks, is_valid
+from fastfit.sharing import PrefixRun, PrefixSharing, is_valid
 
 
 class NetworkSharing(PrefixSharing):
@@ -22,7 +22,6 @@ class NetworkSharing(PrefixSharing):
             and estimator.learning_rate != "cosine"
             and not estimator.warm_start
             and not estimator.verbose
-            and not has_callbacks(estimator)
         )
 
     def fit(self, estimators, X, y, fit_params):

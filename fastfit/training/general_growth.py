@@ -24,6 +24,7 @@ from fastfit.kernels.node_sort import BUFFER_SPARE, SCRATCH_SIZE
 from fastfit.kernels.tree_node import NODE_FLOATS, NODE_INTS, NodeState
 from fastfit.runtime.compile import as_readonly
 from fastfit.runtime.threads import run_team
+from fastfit.training.category_growth import category_sets, with_categories
 from fastfit.training.tree_buffers import (
     grown_nodes,
     growth_limits,
@@ -39,6 +40,7 @@ SORT_STACK = 128
 # Values of a block: it shares the second cache with the buffers.
 BLOCK_VALUES = 1 << 15
 MIN_BLOCK = 64
+NO_CATEGORIES = as_readonly(np.empty(0, np.int64))
 LEVELS_OF_BLOCK = 8
 # Values of a data set whose trees a user may want to interrupt.
 LONG_GROWTH = 1_000_000
@@ -78,10 +80,17 @@ def grow_general(data, target, sample_weight, options, seed):
     scratch = _make_scratch(problem, rows, options.criterion, seed, block_size)
     waiting = waiting_nodes(options, len(rows), 1)
     is_simple = _is_simple(target, weights, options.criterion)
-    kernel = general_kernel(options.criterion, options.splitter, is_simple, options.max_leaf_nodes > 0)
+    # A single class is split by nothing.
+    has_categories = data.n_categories is not None and is_simple
+    if has_categories:
+        problem, scratch = with_categories(problem, scratch, data)
+    kernel = general_kernel(
+        options.criterion, options.splitter, is_simple, options.max_leaf_nodes > 0, has_categories
+    )
     may_be_long = problem.columns.size > LONG_GROWTH
     run_team(kernel, 1, problem, scratch, waiting, limits, table, may_be_long=may_be_long)
-    return GrownTree(*grown_nodes(table, values))
+    nodes, values, depth = grown_nodes(table, values)
+    return GrownTree(nodes, values, depth, category_sets(nodes, scratch) if has_categories else None)
 
 
 def _is_simple(target, weights, criterion):
@@ -131,6 +140,7 @@ def _make_problem(data, target, weights, options, limits, block_size, values):
         limits=limits,
         is_bounded=options.monotonic_cst is not None,
         values=values,
+        n_categories=NO_CATEGORIES,
     )
 
 
@@ -217,6 +227,7 @@ def _make_scratch(problem, rows, criterion, seed, block_size):
         block=Block(as_readonly(block), block),
         marks=np.zeros(N_MARKS, np.int64),
         sums=sums,
+        categories=(),
     )
 
 

@@ -105,7 +105,11 @@ class TreeData:
         Whether more than one tree is grown from the data.
     cuts : ndarray of shape (n_features, n_bins) of float64, or None
         If the values are numbers of bins, the thresholds between these, infinity behind the last.
+    n_categories : ndarray of shape (n_features,) of int64, or None
+        Number of categories of each feature, 0 of numbers; see `fastfit.training.category_growth`. None: all 0.
     """
+
+    n_categories = None
 
     def __init__(self, X_t, has_missing, n_threads, is_shared, cuts=None, *, may_overwrite=False):
         self.shape = X_t.shape

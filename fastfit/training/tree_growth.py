@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fastfit.kernels.tree_node import LEAF_CHILD, LEFT_CHILD, SPLIT_FEATURE, SPLIT_THRESHOLD
+from fastfit.training.category_sets import CategorySets
 from fastfit.training.tree_data import prepare_tree_data
 
-__all__ = ["GrownTree", "GrowthOptions", "Target", "grow_tree", "prepare_tree_data"]
+__all__ = ["GrownTree", "GrowthOptions", "Target", "grow_tree", "mark_categories", "prepare_tree_data"]
 
 
 class GrowthOptions(NamedTuple):
@@ -38,6 +39,14 @@ class GrownTree(NamedTuple):
     nodes: np.ndarray  # (n_nodes, 8) int64: scikit-learn's nodes, byte for byte
     values: np.ndarray  # (n_nodes, n_outputs, max_n_classes) float64
     max_depth: int
+    category_sets: CategorySets | None = None  # which categories go left, where features are categories
+
+
+def mark_categories(data, n_categories):
+    """Have some features of the data count as categories; see `fastfit.training.category_growth.mark_categories`."""
+    from fastfit.training import category_growth
+
+    category_growth.mark_categories(data, n_categories)
 
 
 def grow_tree(data, target, sample_weight, options, seed, *, n_threads=1):
@@ -67,6 +76,10 @@ def grow_tree(data, target, sample_weight, options, seed, *, n_threads=1):
 
 def _grow(data, target, sample_weight, options, seed, n_threads):
     # Each family of kernels is loaded when a tree needs it.
+    if data.n_categories is not None:
+        from fastfit.training.general_growth import grow_general
+
+        return grow_general(data, target, sample_weight, options, seed)
     if options.splitter == "random":
         from fastfit.training import random_growth
 

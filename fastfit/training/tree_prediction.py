@@ -23,6 +23,7 @@ from fastfit.kernels.traversal import (
 from fastfit.kernels.tree_node import N_NODE_SAMPLES, NODE_FIELDS
 from fastfit.runtime.compile import as_readonly
 from fastfit.runtime.threads import CONTROL_SIZE, run_team, threads_for
+from fastfit.training.category_prediction import pack_categories, walk_with_categories
 
 # Of the rows that are walked down one tree after another. They need not stay in the second cache, since they pass
 # through it in order; but nodes are read in random order, and the fewer the rows the dearer the first time.
@@ -62,9 +63,12 @@ class FlatForest:
         Number of bits of a node that hold its column.
     row_work : float
         Nanoseconds, roughly, that one row takes.
+    categories : CategoryForest or None
+        Of trees that split by categories.
     """
 
     __slots__ = (
+        "categories",
         "column_bits",
         "n_classes",
         "n_features",
@@ -82,7 +86,7 @@ class FlatForest:
         return self.node_ids.nbytes + sum(array.nbytes for array in self.packed)
 
 
-def flatten_forest(node_tables, values, n_features):
+def flatten_forest(node_tables, values, n_features, n_categories=None, category_sets=None):
     """Pack trees for prediction, in 16 to 20 bytes a node instead of 64 and its values.
 
     Parameters
@@ -94,6 +98,11 @@ def flatten_forest(node_tables, values, n_features):
         ``tree_.__getstate__()["values"]``. They are copied.
     n_features : int
         Number of columns of the data to predict for.
+    n_categories : ndarray of shape (n_features,), or None
+        Number of categories of each column, 0 of numbers; None: all are numbers. Categories are 0, 1, …; whatever else
+        a row has there is missing.
+    category_sets : sequence of CategorySets or None, one a tree
+        None where no node is split by categories. Only with ``n_categories``.
 
     Returns
     -------
@@ -170,6 +179,9 @@ def flatten_forest(node_tables, values, n_features):
     flat.row_work = STEP_WORK * n_steps + WALK_WORK * len(tables)
     flat.packed = PackedForest(nodes, value_idx, leaf_values, trees)
     flat.node_ids = node_ids
+    flat.categories = None
+    if n_categories is not None:
+        flat.categories = pack_categories(flat, n_categories, category_sets)
     return flat
 
 
@@ -283,6 +295,10 @@ def _walk(flat, X, trees, sums, leaves, n_jobs, n_threads):
     if n_rows == 0:
         return
     values, row_stride, column_stride = _as_vector(X)
+    if flat.categories is not None:
+        strides = row_stride, column_stride
+        walk_with_categories(flat, values, strides, n_rows, trees, sums, leaves, n_jobs, n_threads)
+        return
     has_missing = math.isnan(np.minimum.reduce(values))
     work = n_rows * flat.row_work * (trees[1] - trees[0]) / flat.n_trees
     if n_threads is None:

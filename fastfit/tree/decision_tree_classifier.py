@@ -3,11 +3,14 @@
 import numpy as np
 from sklearn import tree as sklearn_tree
 
-from fastfit.tree.tree_fitting import PARAMETER_CONSTRAINTS, TreeFitting
+from fastfit.tree.category_splits import CategorySplits
+from fastfit.tree.tree_fitting import CATEGORY_CONSTRAINTS, PARAMETER_CONSTRAINTS, TreeFitting
 from fastfit.tree.tree_predicting import TreePredicting
 
 
-class DecisionTreeClassifier(TreeFitting, TreePredicting, sklearn_tree.DecisionTreeClassifier):
+class DecisionTreeClassifier(
+    TreeFitting, CategorySplits, TreePredicting, sklearn_tree.DecisionTreeClassifier
+):
     """A tree of decisions that predicts classes.
 
     A drop-in replacement of :class:`sklearn.tree.DecisionTreeClassifier` with the same arguments and, for the same
@@ -70,6 +73,11 @@ class DecisionTreeClassifier(TreeFitting, TreePredicting, sklearn_tree.DecisionT
     max_bins : int, default=255
         Greatest number of bins of a feature, in [2, 255], NaN aside. Only for ``splitter="hist"``.
 
+    categorical_features : array-like of {bool, int, str}, "from_dtype" or None, default=None
+        Which features are categories without an order: a mask, positions, names, or "from_dtype" for the columns of
+        a data frame whose dtype is categorical. A node splits their categories into any two groups, the best that
+        there are. For two classes and one output, and ``splitter="best"``.
+
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,), or a list of them
@@ -96,6 +104,13 @@ class DecisionTreeClassifier(TreeFitting, TreePredicting, sklearn_tree.DecisionT
     feature_importances_ : ndarray of shape (n_features_in_,)
         Share of each feature in the decrease of the impurity (Gini importance). It overrates features of many
         values; :func:`sklearn.inspection.permutation_importance` does not.
+
+    is_categorical_ : ndarray of shape (n_features_in_,) of bool, or None
+        Which features are categories. Only with ``categorical_features``.
+
+    left_categories_ : list of ndarray or None, one a node
+        The categories that a node sends left; None of nodes that are not split by categories. Such a node has the
+        threshold NaN in ``tree_``, which knows of numbers only: what walks down ``tree_`` by itself does not get there.
 
     fit_engine_ : {"fastfit", "scikit-learn"}
         What computed the fit.
@@ -140,11 +155,18 @@ class DecisionTreeClassifier(TreeFitting, TreePredicting, sklearn_tree.DecisionT
     array([0, 0])
     >>> model.fit_engine_
     'fastfit'
+
+    Of three categories, the first and the last go left:
+
+    >>> model = DecisionTreeClassifier(categorical_features=[0]).fit([[0], [1], [2]], [0, 1, 0])
+    >>> model.left_categories_
+    [array([0, 2]), None, None]
     """
 
     _parameter_constraints: dict = {
         **sklearn_tree.DecisionTreeClassifier._parameter_constraints,
         **PARAMETER_CONSTRAINTS,
+        **CATEGORY_CONSTRAINTS,
     }
 
     def __init__(
@@ -165,6 +187,7 @@ class DecisionTreeClassifier(TreeFitting, TreePredicting, sklearn_tree.DecisionT
         monotonic_cst=None,
         n_jobs=None,
         max_bins=255,
+        categorical_features=None,
     ):
         super().__init__(
             criterion=criterion,
@@ -183,6 +206,7 @@ class DecisionTreeClassifier(TreeFitting, TreePredicting, sklearn_tree.DecisionT
         )
         self.n_jobs = n_jobs
         self.max_bins = max_bins
+        self.categorical_features = categorical_features
 
     def fit(self, X, y, sample_weight=None, check_input=True):
         """Grow the tree.

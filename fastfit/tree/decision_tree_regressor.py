@@ -2,11 +2,12 @@
 
 from sklearn import tree as sklearn_tree
 
-from fastfit.tree.tree_fitting import PARAMETER_CONSTRAINTS, TreeFitting
+from fastfit.tree.category_splits import CategorySplits
+from fastfit.tree.tree_fitting import CATEGORY_CONSTRAINTS, PARAMETER_CONSTRAINTS, TreeFitting
 from fastfit.tree.tree_predicting import TreePredicting
 
 
-class DecisionTreeRegressor(TreeFitting, TreePredicting, sklearn_tree.DecisionTreeRegressor):
+class DecisionTreeRegressor(TreeFitting, CategorySplits, TreePredicting, sklearn_tree.DecisionTreeRegressor):
     """A tree of decisions that predicts numbers.
 
     A drop-in replacement of :class:`sklearn.tree.DecisionTreeRegressor` with the same arguments and, for the same
@@ -67,6 +68,11 @@ class DecisionTreeRegressor(TreeFitting, TreePredicting, sklearn_tree.DecisionTr
     max_bins : int, default=255
         Greatest number of bins of a feature, in [2, 255], NaN aside. Only for ``splitter="hist"``.
 
+    categorical_features : array-like of {bool, int, str}, "from_dtype" or None, default=None
+        Which features are categories without an order: a mask, positions, names, or "from_dtype" for the columns of
+        a data frame whose dtype is categorical. A node splits their categories into any two groups, the best that
+        there are. For one output, and ``splitter="best"``. Not with ``criterion="absolute_error"``.
+
     Attributes
     ----------
     max_features_ : int
@@ -87,6 +93,13 @@ class DecisionTreeRegressor(TreeFitting, TreePredicting, sklearn_tree.DecisionTr
     feature_importances_ : ndarray of shape (n_features_in_,)
         Share of each feature in the decrease of the impurity (Gini importance). It overrates features of many
         values; :func:`sklearn.inspection.permutation_importance` does not.
+
+    is_categorical_ : ndarray of shape (n_features_in_,) of bool, or None
+        Which features are categories. Only with ``categorical_features``.
+
+    left_categories_ : list of ndarray or None, one a node
+        The categories that a node sends left; None of nodes that are not split by categories. Such a node has the
+        threshold NaN in ``tree_``, which knows of numbers only: what walks down ``tree_`` by itself does not get there.
 
     fit_engine_ : {"fastfit", "scikit-learn"}
         What computed the fit.
@@ -135,6 +148,7 @@ class DecisionTreeRegressor(TreeFitting, TreePredicting, sklearn_tree.DecisionTr
     _parameter_constraints: dict = {
         **sklearn_tree.DecisionTreeRegressor._parameter_constraints,
         **PARAMETER_CONSTRAINTS,
+        **CATEGORY_CONSTRAINTS,
     }
 
     def __init__(
@@ -154,6 +168,7 @@ class DecisionTreeRegressor(TreeFitting, TreePredicting, sklearn_tree.DecisionTr
         monotonic_cst=None,
         n_jobs=None,
         max_bins=255,
+        categorical_features=None,
     ):
         super().__init__(
             criterion=criterion,
@@ -171,6 +186,7 @@ class DecisionTreeRegressor(TreeFitting, TreePredicting, sklearn_tree.DecisionTr
         )
         self.n_jobs = n_jobs
         self.max_bins = max_bins
+        self.categorical_features = categorical_features
 
     def fit(self, X, y, sample_weight=None, check_input=True):
         """Grow the tree.

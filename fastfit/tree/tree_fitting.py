@@ -9,7 +9,7 @@ from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.base import is_classifier
 from sklearn.tree._tree import NODE_DTYPE, Tree
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -17,6 +17,13 @@ from fastfit.fallback import note_fallback
 from fastfit.former_fit import keep_former_fit
 from fastfit.parameters import ValidatesChangedParameters
 from fastfit.runtime.threads import threads_for
+from fastfit.tree.category_encoding import (
+    CategoryEncoding,
+    check_category_setting,
+    find_categorical,
+    with_shape,
+)
+from fastfit.tree.category_splits import CATEGORY_ATTRIBUTES
 from fastfit.tree.class_labels import encode_labels, sample_weight_of_classes
 from fastfit.tree.plain_arrays import is_plain_target, is_plain_weight, take_plain_features
 
@@ -35,6 +42,7 @@ PARAMETER_CONSTRAINTS = {
     "n_jobs": [None, Integral],
     "max_bins": [Interval(Integral, 2, 255, closed="both")],
 }
+CATEGORY_CONSTRAINTS = {"categorical_features": ["array-like", StrOptions({"from_dtype"}), None]}
 
 _local = threading.local()
 
@@ -57,16 +65,22 @@ class TreeFitting(ValidatesChangedParameters):
         random_state = self.random_state
         if not isinstance(random_state, Integral):
             random_state = check_random_state(random_state)
+        for name in CATEGORY_ATTRIBUTES:
+            self.__dict__.pop(name, None)
         if self._uncovered(X) is not None:
             return self._fall_back(X, y, sample_weight, check_input, missing_values_in_feature_mask)
         missing_mask = missing_values_in_feature_mask
-        if check_input:
+        encoded = self._encode_categories(X, y)
+        if encoded is not None:
+            X, y, missing_mask = encoded
+        elif check_input:
             checked = self._check_data(X, y)
             if checked is None:
                 return self._fall_back(X, y, sample_weight, check_input, None)
             X, y, missing_mask = checked
             del checked  # or X could not be let go below
-        prepared = self._prepare_fit(X, y, sample_weight, missing_mask)
+        n_categories = None if encoded is None else self._category_encoding.n_categories
+        prepared = self._prepare_fit(X, y, sample_weight, missing_mask, n_categories)
         # The float32 copy of X has done its duty.
         del X
         data, target, sample_weight, options, classes, n_threads = prepared
@@ -75,7 +89,7 @@ class TreeFitting(ValidatesChangedParameters):
             self.classes_ = classes[0] if self.n_outputs_ == 1 else classes
         return self
 
-    def _prepare_fit(self, X, y, sample_weight, missing_mask):
+    def _prepare_fit(self, X, y, sample_weight, missing_mask, n_categories=None):
         """Return what a tree is grown from: data, target, weights and options; and its classes, and threads for it."""
         n_samples, self.n_features_in_ = X.shape
         y = np.atleast_1d(y)
@@ -99,9 +113,13 @@ class TreeFitting(ValidatesChangedParameters):
             sample_weight = class_weight if sample_weight is None else sample_weight * class_weight
 
         target = _growth().Target(y, n_classes)
+        if n_categories is not None:
+            check_category_setting(self, target, self.is_categorical_)
         options = growth_options(self, target, self.n_features_in_, sample_weight)
         n_threads = threads_for(WORK_PER_VALUE * X.size, self.n_jobs)
         data = self._prepare_data(X, missing_mask, n_threads)
+        if n_categories is not None:
+            _growth().mark_categories(data, n_categories)
         return data, target, sample_weight, options, classes, n_threads
 
     def _sharing(self):
@@ -115,7 +133,7 @@ class TreeFitting(ValidatesChangedParameters):
         if not isinstance(self.criterion, str):
             reason = "a criterion that is an object"
         elif not isinstance(self.splitter, str):
-            return "a splitter that is an object"
+            reason = "a splitter that is an object"
         elif issparse(X):
             reason = "sparse X"
         else:
@@ -124,6 +142,11 @@ class TreeFitting(ValidatesChangedParameters):
             raise ValueError(
                 "splitter='hist' is for dense X and for criteria that are named by a str, and this fit has "
                 f"{reason}; use splitter='best' or splitter='random'."
+            )
+        if find_categorical(X, getattr(self, "categorical_features", None)) is not None:
+            raise ValueError(
+                f"categorical_features={self.categorical_features!r} is for dense X and for criteria and splitters "
+                f"that are named by a str, and this fit has {reason}."
             )
         return reason
 
@@ -149,6 +172,10 @@ class TreeFitting(ValidatesChangedParameters):
                 return None
             X = X_checked
             missing_mask = self._compute_missing_values_in_feature_mask(X)
+        self._check_counts(y)
+        return X, y, missing_mask
+
+    def _check_counts(self, y):
         if self.criterion == "poisson":
             if np.any(y < 0):
                 raise ValueError(
@@ -156,6 +183,24 @@ class TreeFitting(ValidatesChangedParameters):
                 )
             if np.sum(y) <= 0:
                 raise ValueError("Sum of y is not positive which is necessary for Poisson regression.")
+
+    def _encode_categories(self, X, y):
+        """Return (X with codes, y, mask of columns with NaN) if some features are categorical, else None."""
+        categorical_features = getattr(self, "categorical_features", None)
+        if categorical_features is None:
+            return None
+        X = with_shape(X, self)
+        self.is_categorical_ = find_categorical(X, categorical_features)
+        if self.is_categorical_ is None:
+            return None
+        validate_data(self, X, y, skip_check_array=True)
+        self._category_encoding = CategoryEncoding(self.is_categorical_).fit(X)
+        find_missing = self._compute_missing_values_in_feature_mask
+        X, missing_mask = self._category_encoding.encode_training(self, X, find_missing)
+        y = check_array(y, ensure_2d=False, dtype=None, estimator=self, input_name="y")
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        self._check_counts(y)
         return X, y, missing_mask
 
     def _allows_nan(self):
@@ -180,10 +225,11 @@ class TreeFitting(ValidatesChangedParameters):
         tags = super().__sklearn_tags__()
         # What only fastfit does, it does for dense X.
         tags.input_tags.sparse = self.splitter != "hist"
+        limit_tags(self, tags)
         return tags
 
 
-def grow_into(estimator, data, target, sample_weight, n_threads=1):
+def grow_into(estimator, data, target, sample_weight, n_threads=1, encoding=None):
     """Fit a tree to data that were prepared once for many trees.
 
     Parameters
@@ -196,6 +242,8 @@ def grow_into(estimator, data, target, sample_weight, n_threads=1):
         shape (n_outputs,), or None for regression.
     sample_weight : ndarray of shape (n_samples,) of float64, or None
     n_threads : int, default=1
+    encoding : CategoryEncoding, default=None
+        Of the features that are marked as categories in the data.
 
     Returns
     -------
@@ -210,6 +258,8 @@ def grow_into(estimator, data, target, sample_weight, n_threads=1):
     options = growth_options(estimator, target, data.n_features, sample_weight)
     estimator.n_features_in_ = data.n_features
     estimator.n_outputs_ = target.y.shape[1]
+    if encoding is not None:
+        estimator.is_categorical_, estimator._category_encoding = encoding.is_categorical, encoding
     _grow(estimator, data, target, sample_weight, options, estimator.random_state, n_threads)
     if target.n_classes is not None:
         classes = [np.arange(n_classes, dtype=np.float64) for n_classes in target.n_classes]
@@ -275,6 +325,17 @@ def growth_options(estimator, target, n_features, sample_weight):
     )
 
 
+def limit_tags(estimator, tags):
+    """Take out of scikit-learn's tags of a tree or forest what does not go with categories."""
+    given = getattr(estimator, "categorical_features", None)
+    if given is None or isinstance(given, str):  # with "from_dtype" it depends on X
+        return
+    tags.input_tags.sparse = False
+    tags.target_tags.multi_output = False
+    if tags.classifier_tags is not None:
+        tags.classifier_tags.multi_class = tags.classifier_tags.multi_label = False
+
+
 def _growth():
     """Return the module that grows trees. It brings in Numba, which whoever only predicts few rows never needs."""
     from fastfit.training import tree_growth
@@ -303,6 +364,8 @@ def set_tree(estimator, grown, target, max_features):
         }
     )
     estimator.tree_ = tree
+    if grown.category_sets is not None:
+        estimator._category_sets = grown.category_sets
     estimator.max_features_ = max_features
     if target.n_classes is not None:
         estimator.n_classes_ = target.n_classes[0] if n_outputs == 1 else target.n_classes

@@ -29,6 +29,8 @@ class TreeSharing(Sharing):
         """Return what is the same for settings that share a tree: how they do, and all that they may not differ in."""
         if not is_valid(estimator) or not isinstance(estimator.criterion, str):
             return None
+        if getattr(estimator, "categorical_features", None) is not None:
+            return None
         kind = _kind(estimator)
         return kind, *fixed_parameters(estimator, VARIED[kind])
 

@@ -462,7 +462,7 @@ class TestEstimator:
         for name in NAMES:
             theirs, ours = (e.fit(X, y) for e in both(name, random_state=0))
             ours.predict(np.tile(X, (30, 1)))
-            parameters = {"n_jobs", "max_bins", "fit_engine_"}
+            parameters = {"n_jobs", "max_bins", "categorical_features", "fit_engine_"}
             assert ours.__getstate__().keys() - parameters == theirs.__getstate__().keys() - {
                 "_sklearn_version"
             }
