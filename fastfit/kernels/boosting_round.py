@@ -44,7 +44,7 @@ class SmallRound(NamedTuple):
 _grow_small_tree = make_far_call()
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _set_target(table, work, k):
     for i in range(len(work.leaf_rows)):
         step = -work.gradient[i, k]
@@ -54,7 +54,7 @@ def _set_target(table, work, k):
         table.moments[i, 2] = step
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _find_leaves(table, work, k):
     for i in range(len(work.leaf_rows)):
         node = 0
@@ -65,7 +65,7 @@ def _find_leaves(table, work, k):
         work.leaves[k, i] = node
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _take_steps(work, k, n_nodes):
     """Set the values of the leaves to Newton's steps."""
     starts = work.starts[: n_nodes + 2]

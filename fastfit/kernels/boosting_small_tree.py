@@ -68,7 +68,7 @@ class SmallTable(NamedTuple):
     limits: GrowthLimits
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _measure(table, start, end):
     weight, total, squares = 0.0, 0.0, 0.0
     for p in range(start, end):
@@ -98,7 +98,7 @@ def _advance(table, end, position, next_position, weight_left, total_left):
     return weight_left, total_left
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _search(table, start, end, feature):
     """Try all splits of a feature that the samples are sorted by."""
     keys, limits, X = table.keys, table.limits, table.X_t[feature]
@@ -155,7 +155,7 @@ def _try_feature(table, start, end, feature):
     return False
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _try_features(table, start, end, n_known):
     """Draw features and try them, as in :mod:`fastfit.kernels.feature_draw`; return how many are known as constant."""
     features, constants, random_state = table.features, table.constants, table.random_state
@@ -193,7 +193,7 @@ def _try_features(table, start, end, n_known):
     return n_total
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _divide_samples(table, start, end, impurity):
     """Order the samples by the best split, measure its children, and return the improvement."""
     keys, codes = table.keys, table.codes[table.best[FEATURE]]
@@ -218,7 +218,7 @@ def _divide_samples(table, start, end, impurity):
     return share * (impurity - (weight_right / weight * right) - (weight_left / weight * left))
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _write_node(table, ints, floats, node, impurity, is_leaf, n):
     floats[node, NODE_IMPURITY] = impurity
     ints[node, N_NODE_SAMPLES] = n
@@ -230,7 +230,7 @@ def _write_node(table, ints, floats, node, impurity, is_leaf, n):
         ints[node, MISSING_GO_LEFT] = 0
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _push_children(table, ints, floats, node, start, end, depth, n_waiting, n_constants):
     """Write the split of a node, and let its children wait, the left one on top."""
     position = table.best[POSITION]
@@ -248,7 +248,7 @@ def _push_children(table, ints, floats, node, start, end, depth, n_waiting, n_co
         table.impurities[n_waiting + is_left] = table.sums[IMPURITY_LEFT if is_left else IMPURITY_RIGHT]
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _begin_tree(table, seed):
     for i in range(len(table.rows)):
         table.keys[i] = table.rows[i]

@@ -60,7 +60,7 @@ class Stack(NamedTuple):
     task_draws: np.ndarray  # (n_tasks, 4) int64: FIRST_ID, LAST_ID, FIRST_STATE, LAST_STATE
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _load(ints, floats, node):
     for i in range(STACK_INTS):
         node.ints[i] = ints[i]
@@ -68,7 +68,7 @@ def _load(ints, floats, node):
         node.floats[i] = floats[i]
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _push_root(ints, floats, n_samples):
     for i in range(STACK_INTS):
         ints[i] = 0
@@ -79,7 +79,7 @@ def _push_root(ints, floats, n_samples):
     floats[UPPER_BOUND] = np.inf
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _push_child(ints, floats, node, is_left):
     """Store a child of the node that has just been split."""
     ints[START] = node.ints[START] if is_left else node.ints[POSITION]
@@ -97,7 +97,7 @@ def _push_child(ints, floats, node, is_left):
         floats[WEIGHT + i] = node.floats[sums + i]
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def bound_child(floats, node, is_left, monotonic_cst):
     """Narrow the bounds of a child's value where the split is on a constrained feature.
 

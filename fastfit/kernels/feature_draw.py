@@ -60,7 +60,7 @@ def make_try_features(evaluate):
         ``work.draw`` is a `DrawState`.
     """
 
-    @jit(internal=True, merge=True)
+    @jit(internal=True)
     def try_features(problem, work, node, max_features):
         features = work.draw.features
         constants = work.draw.constants

@@ -105,7 +105,7 @@ def sort_categories(
         _sink(order, 0, last, sums)
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _write_set(
     order,  # (n,) int64: the categories of the set; they are put in ascending order
     others_left,
@@ -195,7 +195,7 @@ def make_evaluate_categories(criterion, has_classes):
         def state_of(weight, of_target):
             return weight, of_target
 
-    @jit(internal=True, merge=True)
+    @jit(internal=True)
     def order_categories(problem, work, node, feature):
         """Sum up the node's categories and put those present in order; return their number."""
         keys, moments = work.keys, problem.moments

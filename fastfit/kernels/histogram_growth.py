@@ -4,9 +4,6 @@ Best first: of the nodes that wait the one whose split gains most is split, and 
 histogram of the smaller child is added up, that of the larger is what is left of the parent's. Members take every
 decision for themselves from results all of them read; between two barriers each writes only what is its own: its
 samples, which it sorts out alone, and its features of the histograms, for which it reads the samples of all.
-
-Most parts are merged into one kernel (``merge=True``): compiled one by one, with the arrays that each is given, they
-took three times as long.
 """
 
 import numpy as np
@@ -97,7 +94,7 @@ def _begin_node(ints, floats, node, n_samples, depth):
     floats[node, UPPER] = np.inf
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _round_all(control, team, buffers, values, words, limits):
     """Round gradients and hessians to integers, each member its part; return their units, or zeros if told to stop."""
     thread_idx, n_threads = team
@@ -155,7 +152,7 @@ def _draw_features(data, constraints, limits, groups, tries):
                 position += 1
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _begin_root(limits, buffers, team, root_samples, n_root):
     """Make the root the one new node, and deal its samples."""
     thread_idx, n_threads = team
@@ -180,7 +177,7 @@ def _begin_root(limits, buffers, team, root_samples, n_root):
     state[MAY_SPLIT + 1] = 0
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _build(control, team, data, limits, buffers, words, node):
     """Add up the histogram of a node; False if told to stop. A member can then read its own features of it."""
     thread_idx, n_threads = team
@@ -209,7 +206,7 @@ def _build(control, team, data, limits, buffers, words, node):
     return True
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _enter_root_sums(control, team, data, constraints, limits, buffers, units, first):
     """Find the root's sums in the histogram of its first feature, and draw its features; False if told to stop."""
     thread_idx, n_threads = team
@@ -237,7 +234,7 @@ def _enter_root_sums(control, team, data, constraints, limits, buffers, units, f
     return True
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _scan(data, constraints, limits, buffers, thread_idx, side, node, units, feature):
     """Look for a better split of a new node by one feature; ``side`` is where the result goes."""
     floats = buffers.floats[thread_idx, node]
@@ -271,7 +268,7 @@ def _scan(data, constraints, limits, buffers, thread_idx, side, node, units, fea
         )
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _find_splits(control, team, data, constraints, limits, buffers, words, units):
     """Find the splits of the new nodes that may be split; False if told to stop."""
     thread_idx, n_threads = team
@@ -327,7 +324,7 @@ def _take_best(result_ints, result_floats, side, ints, floats):
     return best
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _keep_new(buffers, limits, thread_idx):
     """Let the new nodes that can be split wait, and take back the places of the others' histograms."""
     state = buffers.state[thread_idx]
@@ -389,7 +386,7 @@ def _enter_children(has_missing, monotonic, groups, limits, ints, floats, allowe
         ints[node, MISSING_LEFT] = n_left > n_right
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _split_next(thread_idx, data, constraints, limits, buffers):
     """Split the next of the nodes that wait, and the member's own samples of it."""
     state = buffers.state[thread_idx]
@@ -420,7 +417,7 @@ def _split_next(thread_idx, data, constraints, limits, buffers):
     _sort_samples(thread_idx, data, buffers, ints[node], node)
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _sort_samples(thread_idx, data, buffers, ints, node):
     """Sort a member's samples of a node out to its children."""
     goes_left = buffers.goes_left[thread_idx]
@@ -439,7 +436,7 @@ def _sort_samples(thread_idx, data, buffers, ints, node):
     segments[left + 1, 1] = end
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _grow(control, team, data, constraints, limits, buffers, words, units, root_samples, n_root):
     """Grow one tree; False if told to stop."""
     thread_idx = team[0]
@@ -463,7 +460,7 @@ def _grow(control, team, data, constraints, limits, buffers, words, units, root_
     return goes_on
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _update_raw(thread_idx, buffers, limits, raw, first):
     """Add the leaves' values to the predictions of a member's samples."""
     ints = buffers.ints[thread_idx]

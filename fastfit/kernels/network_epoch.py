@@ -61,7 +61,7 @@ def _sum_rows(source, stride, n_rows, n_columns, adds, errors, target, gradients
         store(gradients, target + j, total)
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _sum_gradients(table, like, unit, block, thread_idx, batch_rows, adds):
     """Gradients of a unit: of weights their inputs' activations, transposed, times the errors."""
     workspace, gradients = workspace_of(table, like), parameters_of(table, like).gradients
@@ -227,7 +227,7 @@ def _share_of(thread_idx, n_threads, batch_rows):
     return first, last if last < batch_rows else batch_rows
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _move_batch(control, thread_idx, n_threads, table, like, batch_rows, adds, step):
     """Move all parameters after a batch; return False if the team was told to stop."""
     settings, update = settings_of(table), parts_of(table).update_units

@@ -67,7 +67,7 @@ def columns_at(table, layer, first_column, n_columns, itemsize):
     return begin, whole_groups(n_columns, itemsize)
 
 
-@jit(internal=True, merge=True)
+@jit(internal=True)
 def _gather_rows(table, like, first, last, batch_first, thread_idx):
     """Copy rows of X for some samples of a batch to the member's own input.
 

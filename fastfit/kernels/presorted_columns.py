@@ -413,7 +413,7 @@ def make_presorted_engine(begin_node, scan, measure_children, take_children, sma
 
     try_features = make_try_features(evaluate)
 
-    @jit(internal=True, merge=True)
+    @jit(internal=True)
     def scan_own_features(problem, work, node, limits):
         """Find the best split of each of this member's features."""
         start = node.ints[START]
@@ -433,7 +433,7 @@ def make_presorted_engine(begin_node, scan, measure_children, take_children, sma
             work.marks[1 + work.draw.constants[i]] = 0
         scan_listed(problem, work, node, limits, listed, n_listed)
 
-    @jit(internal=True, merge=True)
+    @jit(internal=True)
     def partition_own_columns(problem, work, node):
         start = node.ints[START]
         end = node.ints[END]
@@ -453,7 +453,7 @@ def make_presorted_engine(begin_node, scan, measure_children, take_children, sma
         for i in range(node.ints[N_CONSTANTS]):
             work.marks[1 + work.draw.constants[i]] = 0
 
-    @jit(internal=True, merge=True)
+    @jit(internal=True)
     def split_at(problem, work, node, limits):
         """Carry out the split that was chosen."""
         feature = node.ints[FEATURE]
@@ -485,7 +485,7 @@ def make_presorted_engine(begin_node, scan, measure_children, take_children, sma
     else:
         enter, find_small_split = make_small_subtrees(*small, values_differ, make_try_features)
 
-    @jit(internal=True, merge=True)
+    @jit(internal=True)
     def find_split(problem, work, node, limits):
         if enter(problem, work, node):
             find_small_split(problem, work, node, limits)

@@ -247,7 +247,7 @@ def make_small_subtrees(target_of, scan, measure_children, values_differ, make_t
             left[feature] = take_bits(word, mask)
             right[feature] = take_bits(word, everything ^ mask)
 
-    @jit(internal=True, merge=True)
+    @jit(internal=True)
     def find_split(problem, work, node, limits):
         small = work.small
         start = node.ints[START]

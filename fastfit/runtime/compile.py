@@ -33,7 +33,7 @@ REASSOCIATE = frozenset({"reassoc", "contract", "arcp", "nsz"})
 _FASTMATH_FLAGS = REASSOCIATE | {"afn"}
 
 
-def jit(function=None, *, fastmath=frozenset(), inline=False, internal=False, merge=False):
+def jit(function=None, *, fastmath=frozenset(), inline=False, internal=False):
     """Compile a function when it is called, for the types it is called with.
 
     Parameters
@@ -48,8 +48,6 @@ def jit(function=None, *, fastmath=frozenset(), inline=False, internal=False, me
     internal : bool, default=False
         Only kernels call it: it is not optimised, turned into machine code or kept on disk by itself, but as a part of
         each kernel that calls it. A call from Python is a TypeError.
-    merge : bool, default=False
-        Has no effect.
 
     Returns
     -------
@@ -77,7 +75,7 @@ def jit(function=None, *, fastmath=frozenset(), inline=False, internal=False, me
     if isinstance(fastmath, (bool, str)) or not set(fastmath) <= _FASTMATH_FLAGS:
         raise ValueError(f"fastmath must be a set of {sorted(_FASTMATH_FLAGS)}, got {fastmath!r}.")
     if function is None:
-        return functools.partial(jit, fastmath=fastmath, inline=inline, internal=internal, merge=merge)
+        return functools.partial(jit, fastmath=fastmath, inline=inline, internal=internal)
     kernel = _dispatcher(function, PartCompiler if internal else WholeCompiler, internal, fastmath, inline)
     if kernel is function:
         return kernel
