@@ -62,6 +62,24 @@ SETTINGS = {
     ],
 }
 
+# Searches need an estimator and settings of it; these are fitted as one, in a classifier and in a regressor.
+_SEARCHES = (
+    (fastfit.GradientBoostingClassifier(random_state=0), {"n_estimators": [5, 20]}),
+    (fastfit.GradientBoostingRegressor(random_state=0), {"n_estimators": [20, 60]}),
+)
+REQUIRED = {
+    name: [
+        {"estimator": estimator, names_of_settings: settings, "cv": 2, "error_score": "raise"} | further
+        for estimator, settings in _SEARCHES
+    ]
+    for name, names_of_settings, further in (
+        ("GridSearchCV", "param_grid", {}),
+        ("RandomizedSearchCV", "param_distributions", {"n_iter": 2, "random_state": 0}),
+        ("HalvingGridSearchCV", "param_grid", {"min_resources": "smallest", "random_state": 0}),
+        ("HalvingRandomSearchCV", "param_distributions", {"min_resources": "smallest", "random_state": 0}),
+    )
+}
+
 
 def public_modules():
     """Import the modules of fastfit that may hold estimators, as far as they exist."""
@@ -81,11 +99,11 @@ def estimator_classes():
 
 
 def instances():
-    """Return each estimator with its defaults and with the settings above."""
+    """Return each estimator with its defaults, or what it requires, and with the settings above."""
     return [
         estimator_class(**settings)
         for name, estimator_class in estimator_classes().items()
-        for settings in [{}, *SETTINGS.get(name, [])]
+        for settings in [*REQUIRED.get(name, [{}]), *SETTINGS.get(name, [])]
     ]
 
 
@@ -107,12 +125,13 @@ FAILING_WITH_HISTOGRAMS = {
 
 def known_to_fail(estimator):
     """Return the checks that scikit-learn's own class is known to fail, with scikit-learn's reasons."""
-    failing = _get_expected_failed_checks(counterpart_of(type(estimator))())
+    name = type(estimator).__name__
+    failing = _get_expected_failed_checks(counterpart_of(type(estimator))(**REQUIRED.get(name, [{}])[0]))
     has_histograms = getattr(estimator, "splitter", None) == "hist"
     return failing | FAILING_WITH_HISTOGRAMS if has_histograms else failing
 
 
-@pytest.mark.filterwarnings("ignore:Got batch_size=8 larger than")
+@pytest.mark.filterwarnings("ignore:Got batch_size=8 larger than", "ignore:The total space of parameters")
 @parametrize_with_checks(instances(), expected_failed_checks=known_to_fail)
 def test_estimator_keeps_scikit_learn_conventions(estimator, check):
     check(estimator)
