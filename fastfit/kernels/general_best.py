@@ -9,11 +9,14 @@ import numpy as np
 
 from fastfit.kernels.feature_draw import make_try_features
 from fastfit.kernels.general_block import column_of
+from fastfit.kernels.general_common_value import sort_around_common
+from fastfit.kernels.general_introsort import splits_allowed
 from fastfit.kernels.general_order import (
     divide,
+    gather_codes,
     move_missing_left,
     move_missing_right,
-    read_codes,
+    pack_codes,
     sort_by_code,
 )
 from fastfit.kernels.general_problem import (
@@ -78,8 +81,11 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
     begin_node, end_search = make_node_kernels(criterion)
 
     @jit(inline=True, internal=True)
-    def search(problem, work, node, feature, n_missing, missing_left):
-        """Try all splits of a feature by which the samples are sorted, but for missing values on one side."""
+    def search(problem, work, node, feature, n_missing, missing_left, common):
+        """Try all splits of a feature by which the samples are sorted, but for missing values on one side.
+
+        ``common`` is a range of samples that have the same code, of which all but the first and the last are passed by.
+        """
         keys, limits = work.keys, problem.limits
         start, end, weight = node.ints[START], node.ints[END], node.floats[WEIGHT]
         last = end if missing_left else end - n_missing
@@ -93,6 +99,7 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
             p += 1
             while p < last:
                 previous = code
+                p = common[1] - 1 if p == common[0] + 1 else p
                 code = element(keys, p) >> CODE_SHIFT
                 if code != previous and not _are_close(problem, feature, previous, code):
                     break
@@ -135,18 +142,27 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
         start, end = node.ints[START], node.ints[END]
         missing_code = problem.ranked.missing_code[feature]
         codes, first_row = column_of(problem, work, node, feature)
-        low, high, n_missing = read_codes(codes, first_row, missing_code, keys, start, end, work.gathered)
-        if n_missing > 0:
-            move_missing_right(keys, start, end, missing_code)
-        if low < high:
-            keeps_ties = problem.ranked.keeps_ties[feature] != 0
-            sort_by_code(keys, work.unsigned_keys, start, end - n_missing, keeps_ties, work.sorting)
+        keeps_ties = problem.ranked.keeps_ties[feature] != 0
+        gather_codes(codes, first_row, keys, start, end, work.gathered)
+        common = sort_around_common(
+            work.gathered, missing_code, keys, work.unsigned_keys, start, end, keeps_ties, work.sorting
+        )
+        if common[1] > common[0]:
+            low, high, n_missing = keys[start] >> CODE_SHIFT, keys[end - 1] >> CODE_SHIFT, 0
+        else:
+            low, high, n_missing = pack_codes(work.gathered, missing_code, keys, start, end)
+            if n_missing > 0:
+                move_missing_right(keys, start, end, missing_code)
+            if low < high:
+                last = end - n_missing
+                n_splits = splits_allowed(last - start)
+                sort_by_code(keys, work.unsigned_keys, start, last, keeps_ties, n_splits, work.sorting)
         if low > high or (n_missing == 0 and (low == high or _are_close(problem, feature, low, high))):
             return True
         for missing_left in range(2 if n_missing > 0 else 1):
             if missing_left == 1:
                 move_missing_left(keys, start, end, n_missing, work.sorting.unsorted)
-            search(problem, work, node, feature, n_missing, missing_left)
+            search(problem, work, node, feature, n_missing, missing_left, common)
         return False
 
     try_features = make_try_features(evaluate)
@@ -165,7 +181,8 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
             feature = node.ints[FEATURE]
             missing_code = problem.ranked.missing_code[feature]
             codes, first_row = column_of(problem, work, node, feature)
-            read_codes(codes, first_row, missing_code, work.keys, start, end, work.gathered)
+            gather_codes(codes, first_row, work.keys, start, end, work.gathered)
+            pack_codes(work.gathered, missing_code, work.keys, start, end)
             greatest = ((work.marks[SPLIT_CODE] + 1) << CODE_SHIFT) - 1
             smallest_missing = missing_code << CODE_SHIFT if node.ints[MISSING_LEFT] else MAX_KEY
             _set_threshold(problem, work, node)

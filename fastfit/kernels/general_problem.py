@@ -122,6 +122,7 @@ class SortBuffers(NamedTuple):
     scratch: np.ndarray  # (SCRATCH_SIZE,) uint64
     unsorted: np.ndarray  # (n_root_samples + 1,) int64: keys before they were sorted
     stack: np.ndarray  # (128, 3) int64: ranges whose ties are still to be ordered
+    rare: np.ndarray  # (n_root_samples // 4 + 32,) uint32: positions of samples, see general_common_value
 
 
 class GeneralScratch(NamedTuple):
@@ -131,7 +132,7 @@ class GeneralScratch(NamedTuple):
     draw: DrawState
     keys: np.ndarray  # (n_root_samples + AHEAD,) int64, not negative but with the random splitter
     unsigned_keys: np.ndarray  # (n_root_samples + AHEAD,) uint64, the same memory
-    gathered: np.ndarray  # (n_root_samples,) uint32
+    gathered: np.ndarray  # (n_root_samples + 16,) uint32
     sorting: SortBuffers
     block: Block
     marks: np.ndarray  # (N_MARKS,) int64, see above

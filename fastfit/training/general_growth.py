@@ -6,6 +6,7 @@ It finds scikit-learn's tree bit for bit; `fastfit.kernels.general_problem` tell
 import numpy as np
 
 from fastfit.kernels.feature_draw import DrawState
+from fastfit.kernels.general_common_value import LIST_SPARE, MIN_SAMPLES_A_RARE_ONE
 from fastfit.kernels.general_engine import general_kernel
 from fastfit.kernels.general_log import LOG_ERROR
 from fastfit.kernels.general_problem import (
@@ -40,6 +41,8 @@ SORT_STACK = 128
 # Values of a block: it shares the second cache with the buffers.
 BLOCK_VALUES = 1 << 15
 MIN_BLOCK = 64
+# Codes that a vector may read beyond the last.
+VECTOR_SPARE = 16
 NO_CATEGORIES = as_readonly(np.empty(0, np.int64))
 LEVELS_OF_BLOCK = 8
 # Values of a data set whose trees a user may want to interrupt.
@@ -217,12 +220,13 @@ def _make_scratch(problem, rows, criterion, seed, block_size):
         draw=DrawState(np.arange(n_features), np.zeros(n_features, np.int64), np.array([seed], np.int64)),
         keys=keys,
         unsigned_keys=keys.view(np.uint64),
-        gathered=np.empty(n_samples, np.uint32),
+        gathered=np.empty(n_samples + VECTOR_SPARE, np.uint32),
         sorting=SortBuffers(
             buffer=np.empty(n_samples + BUFFER_SPARE, np.uint64),
             scratch=np.empty(SCRATCH_SIZE, np.uint64),
             unsorted=np.empty(n_samples + 1, np.int64),
             stack=np.empty((SORT_STACK, 3), np.int64),
+            rare=np.empty(n_samples // MIN_SAMPLES_A_RARE_ONE + LIST_SPARE, np.uint32),
         ),
         block=Block(as_readonly(block), block),
         marks=np.zeros(N_MARKS, np.int64),

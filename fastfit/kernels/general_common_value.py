@@ -1,0 +1,162 @@
+"""Sort a node's samples by a feature that has one value nearly everywhere, as counts of words and flags have.
+
+scikit-learn's introsort begins with a partition around a median of three, which then is that common value: all samples
+that have it stay where they are, but those that give way to one of the rare ones. So the rare samples are listed, 16
+codes at a time; the moves are made for these alone; and what is left to sort is rare as well. The samples of the common
+value are neither sorted nor looked at by the search for splits, which cannot divide them.
+"""
+
+import numpy as np
+
+from fastfit.kernels.general_introsort import splits_allowed
+from fastfit.kernels.general_order import sort_by_code
+from fastfit.kernels.general_problem import CODE_SHIFT, PLACE_SHIFT, PLACES, ROW_MASK
+from fastfit.runtime.compile import jit
+from fastfit.runtime.cpu import VECTOR_BYTES, lanes
+from fastfit.runtime.simd import element
+from fastfit.runtime.simd_integers import (
+    add_uint32,
+    count_lanes,
+    has_bits,
+    is_below,
+    keep_lanes,
+    lane_numbers,
+    load_uint32,
+    store_uint32,
+)
+
+# At most one sample in so many may have another value. With more, sorting all of them is about as fast.
+MIN_SAMPLES_A_RARE_ONE = 4
+# Entries of the list of rare samples beyond these, for a vector that is written whole.
+LIST_SPARE = 32
+# What stands for no range of samples; no search comes upon it.
+NO_RANGE = -1, -1
+ALL_BITS = np.uint32(0xFFFFFFFF)
+
+
+@jit(inline=True, internal=True)
+def _list_rare_by_vectors(codes, n_codes, common, most, rare):
+    """List the positions of the codes that are not the common one; stop where there are more than ``most``."""
+    n_rare = 0
+    step = np.int64(lanes(np.uint32))
+    offset = np.uint32(((1 << 32) - np.int64(common)) & 0xFFFFFFFF)
+    i = 0
+    while i < n_codes and n_rare <= most:
+        is_rare = has_bits(add_uint32(load_uint32(codes, i), offset), ALL_BITS)
+        is_rare = is_rare & is_below(lane_numbers(), n_codes - i)
+        store_uint32(rare, n_rare, keep_lanes(add_uint32(lane_numbers(), i), is_rare))
+        n_rare += count_lanes(is_rare)
+        i += step
+    return n_rare
+
+
+@jit(inline=True, internal=True)
+def _list_rare_one_by_one(codes, n_codes, common, most, rare):
+    n_rare = 0
+    i = 0
+    while i < n_codes and n_rare <= most:
+        rare[n_rare] = i
+        n_rare += element(codes, i) != common
+        i += 1
+    return n_rare
+
+
+_list_rare = _list_rare_by_vectors if VECTOR_BYTES == 64 else _list_rare_one_by_one
+
+
+@jit(inline=True, internal=True)
+def _median_of_three(codes, n_codes):
+    a, b, c = codes[0], codes[n_codes // 2], codes[n_codes - 1]
+    low, high = (a, b) if a < b else (b, a)
+    if c < low:
+        return low
+    return high if c > high else c
+
+
+@jit(internal=True)
+def _part_rare(
+    keys,  # (n_root_samples,) int64: rows in the lowest bits, the rest is to be overwritten
+    start,
+    codes,  # (n_codes,) uint32
+    n_codes,
+    common,
+    rare,  # (n_rare,) uint32: positions of the codes that are not the common one
+    n_rare,
+):
+    """Make the moves of a partition around the common code; return where its samples begin and end.
+
+    A sample below it changes places with the first of them, one above with the last that has not been looked at.
+    """
+    n_below = 0
+    first_above = n_codes
+    f = 0
+    while f < n_rare and np.int64(rare[f]) < first_above:
+        i = np.int64(rare[f])
+        f += 1
+        code = codes[i]
+        key = np.int64(code) << CODE_SHIFT | keys[start + i] & ROW_MASK
+        is_rare = True
+        while is_rare and code > common:
+            first_above -= 1
+            other = keys[start + first_above]
+            keys[start + first_above] = key
+            is_rare = n_rare > f and np.int64(rare[n_rare - 1]) == first_above
+            if is_rare:
+                n_rare -= 1
+                code = codes[first_above]
+                other = np.int64(code) << CODE_SHIFT | other & ROW_MASK
+            if first_above > i:
+                keys[start + i] = other
+            key = other
+        if is_rare and code < common:
+            keys[start + i] = keys[start + n_below]
+            keys[start + n_below] = key
+            n_below += 1
+    return start + n_below, start + first_above
+
+
+@jit(internal=True)
+def _sort_part(keys, unsigned_keys, start, end, keeps_ties, n_splits, buffers):
+    if end - start < 2:
+        return
+    if end - start <= PLACES:
+        for p in range(start, end):
+            keys[p] = keys[p] & ~((PLACES - 1) << PLACE_SHIFT) | (p - start) << PLACE_SHIFT
+    sort_by_code(keys, unsigned_keys, start, end, keeps_ties, n_splits, buffers)
+
+
+@jit(internal=True)
+def sort_around_common(
+    codes,  # (>= n_keys + 16,) uint32: of the samples keys[start:end]
+    missing_code,
+    keys,  # (n_root_samples,) int64: rows in the lowest bits
+    unsigned_keys,  # (n_root_samples,) uint64, the same memory
+    start,
+    end,
+    keeps_ties,  # whether keys of one code must be in scikit-learn's order
+    buffers,  # SortBuffers
+):
+    """Sort samples by code if nearly all have the same; return where these begin and end, or NO_RANGE.
+
+    Then nothing has been changed. Of the samples with the common code only the first and the last have it in their keys.
+    """
+    n_keys = end - start
+    if n_keys <= PLACES:
+        return NO_RANGE
+    common = _median_of_three(codes, n_keys)
+    most = n_keys // MIN_SAMPLES_A_RARE_ONE
+    n_rare = _list_rare(codes, n_keys, common, most, buffers.rare)
+    if n_rare > most or common >= missing_code:
+        return NO_RANGE
+    for i in range(n_rare):
+        if codes[buffers.rare[i]] >= missing_code:
+            return NO_RANGE
+    first, stop = _part_rare(keys, start, codes, n_keys, common, buffers.rare, n_rare)
+    code_bits = np.int64(common) << CODE_SHIFT
+    keys[first] = code_bits | keys[first] & ROW_MASK
+    keys[stop - 1] = code_bits | keys[stop - 1] & ROW_MASK
+    n_splits = splits_allowed(n_keys) - 1
+    for is_above in range(2):
+        low, high = (stop, end) if is_above == 1 else (start, first)
+        _sort_part(keys, unsigned_keys, low, high, keeps_ties, n_splits, buffers)
+    return first, stop
