@@ -9,7 +9,7 @@ import numpy as np
 
 from fastfit.kernels.feature_draw import make_try_features
 from fastfit.kernels.general_block import column_of
-from fastfit.kernels.general_common_value import sort_around_common
+from fastfit.kernels.general_common_value import divide_lopsided, sort_around_common
 from fastfit.kernels.general_introsort import splits_allowed
 from fastfit.kernels.general_order import (
     divide,
@@ -25,6 +25,7 @@ from fastfit.kernels.general_problem import (
     CODE_SHIFT,
     FEATURE_THRESHOLD,
     MAX_KEY,
+    N_MISSING,
     ROW_MASK,
     SPLIT_CODE,
 )
@@ -131,6 +132,7 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
             node.ints[MISSING_LEFT] = missing_left if n_missing > 0 else 2 * best_position > start + end
             # With missing values alone on the right the last known code is the one below, and none is above.
             is_beyond = best_position == end - n_missing and not missing_left
+            work.marks[N_MISSING] = n_missing
             work.marks[SPLIT_CODE] = keys[best_position - 1] >> CODE_SHIFT
             work.marks[CODE_ABOVE] = -1 if is_beyond else keys[best_position] >> CODE_SHIFT
 
@@ -182,11 +184,16 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
             missing_code = problem.ranked.missing_code[feature]
             codes, first_row = column_of(problem, work, node, feature)
             gather_codes(codes, first_row, work.keys, start, end, work.gathered)
-            pack_codes(work.gathered, missing_code, work.keys, start, end)
-            greatest = ((work.marks[SPLIT_CODE] + 1) << CODE_SHIFT) - 1
-            smallest_missing = missing_code << CODE_SHIFT if node.ints[MISSING_LEFT] else MAX_KEY
+            if work.marks[N_MISSING] == 0:
+                split_code, position = work.marks[SPLIT_CODE], node.ints[POSITION]
+                rare = work.sorting.rare
+                is_divided = divide_lopsided(work.gathered, split_code, work.keys, start, end, position, rare)
+            if not is_divided:
+                pack_codes(work.gathered, missing_code, work.keys, start, end)
+                greatest = ((work.marks[SPLIT_CODE] + 1) << CODE_SHIFT) - 1
+                smallest_missing = missing_code << CODE_SHIFT if node.ints[MISSING_LEFT] else MAX_KEY
+                divide(work.keys, start, end, greatest, smallest_missing)
             _set_threshold(problem, work, node)
-            divide(work.keys, start, end, greatest, smallest_missing)
         end_search(problem, work, node, limits)
         return True
 

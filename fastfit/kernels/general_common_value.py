@@ -1,9 +1,10 @@
-"""Sort a node's samples by a feature that has one value nearly everywhere, as counts of words and flags have.
+"""Sort and divide a node's samples by a feature that has one value nearly everywhere, as counts of words have.
 
 scikit-learn's introsort begins with a partition around a median of three, which then is that common value: all samples
 that have it stay where they are, but those that give way to one of the rare ones. So the rare samples are listed, 16
 codes at a time; the moves are made for these alone; and what is left to sort is rare as well. The samples of the common
-value are neither sorted nor looked at by the search for splits, which cannot divide them.
+value are neither sorted nor looked at by the search for splits, which cannot divide them. In the same way a split that
+leaves few samples on one side moves little more than those.
 """
 
 import numpy as np
@@ -61,6 +62,38 @@ def _list_rare_one_by_one(codes, n_codes, common, most, rare):
     return n_rare
 
 
+@jit(inline=True, internal=True)
+def _list_side_by_vectors(codes, n_codes, split_code, lists_left, most, rare):
+    """List the positions of the codes up to ``split_code``, or of those above; stop if there are more than ``most``."""
+    n_rare = 0
+    step = np.int64(lanes(np.uint32))
+    i = 0
+    while i < n_codes and n_rare <= most:
+        is_left = is_below(load_uint32(codes, i), split_code + 1)
+        inside = is_below(lane_numbers(), n_codes - i)
+        positions = add_uint32(lane_numbers(), i)
+        if lists_left:
+            store_uint32(rare, n_rare, keep_lanes(positions, is_left & inside))
+            n_rare += count_lanes(is_left & inside)
+        else:
+            store_uint32(rare, n_rare, keep_lanes(positions, inside & ~is_left))
+            n_rare += count_lanes(inside & ~is_left)
+        i += step
+    return n_rare
+
+
+@jit(inline=True, internal=True)
+def _list_side_one_by_one(codes, n_codes, split_code, lists_left, most, rare):
+    n_rare = 0
+    i = 0
+    while i < n_codes and n_rare <= most:
+        rare[n_rare] = i
+        n_rare += (np.int64(element(codes, i)) <= split_code) == lists_left
+        i += 1
+    return n_rare
+
+
+_list_side = _list_side_by_vectors if VECTOR_BYTES == 64 else _list_side_one_by_one
 _list_rare = _list_rare_by_vectors if VECTOR_BYTES == 64 else _list_rare_one_by_one
 
 
@@ -160,3 +193,71 @@ def sort_around_common(
         low, high = (stop, end) if is_above == 1 else (start, first)
         _sort_part(keys, unsigned_keys, low, high, keeps_ties, n_splits, buffers)
     return first, stop
+
+
+@jit(internal=True)
+def _move_few_right(keys, start, n_keys, rights, n_rights):
+    """Have each sample that goes right change places with the last one that is not known to go right."""
+    end = n_keys
+    f = 0
+    while f < n_rights and np.int64(rights[f]) < end:
+        i = np.int64(rights[f])
+        f += 1
+        key = keys[start + i]
+        end -= 1
+        while n_rights > f and np.int64(rights[n_rights - 1]) == end:
+            n_rights -= 1
+            other = keys[start + end]
+            keys[start + end] = key
+            key = other
+            end -= 1
+        keys[start + i] = keys[start + end]
+        keys[start + end] = key
+
+
+@jit(internal=True)
+def _move_many_right(keys, start, n_keys, lefts, n_lefts):
+    """Do the same where few go left: what changes places with one that goes right, too, is moved by one place."""
+    first = 0
+    end = n_keys
+    f = 0
+    while first < end:
+        if f < n_lefts and np.int64(lefts[f]) == first:
+            f += 1
+            first += 1
+            continue
+        key = keys[start + first]
+        last_left = np.int64(lefts[n_lefts - 1]) if n_lefts > f else first
+        left = keys[start + last_left]
+        for p in range(start + last_left, start + end - 1):
+            keys[p] = keys[p + 1]
+        keys[start + end - 1] = key
+        if n_lefts > f:
+            n_lefts -= 1
+            keys[start + first] = left
+            first += 1
+        end = last_left
+
+
+@jit(internal=True)
+def divide_lopsided(
+    codes,  # (>= n_keys + 16,) uint32: of the samples keys[start:end]
+    split_code,  # the greatest that goes left
+    keys,  # (n_root_samples,) int64
+    start,
+    end,
+    position,  # where the samples that go right will begin
+    rare,  # (n_root_samples // 4 + 32,) uint32: a buffer
+):
+    """Divide samples of which few go to one side, as `divide` of `general_order` does; False if they are not few."""
+    n_keys = end - start
+    goes_few_left = position - start < end - position
+    n_few = position - start if goes_few_left else end - position
+    if n_few > n_keys // MIN_SAMPLES_A_RARE_ONE:
+        return False
+    n_listed = _list_side(codes, n_keys, split_code, goes_few_left, n_few, rare)
+    if goes_few_left:
+        _move_many_right(keys, start, n_keys, rare, n_listed)
+    else:
+        _move_few_right(keys, start, n_keys, rare, n_listed)
+    return True

@@ -28,9 +28,10 @@ AHEAD = 16
 FEATURE_THRESHOLD = np.float32(1e-7)
 
 # Entries of GeneralScratch.marks: the codes below and above the best split so far (of the random splitter the greatest
-# one that goes left), the feature drawn last, and the range of samples that are in the block.
-SPLIT_CODE, CODE_ABOVE, LAST_FEATURE, BLOCK_START, BLOCK_END = 0, 1, 2, 3, 4
-N_MARKS = 5
+# one that goes left), the feature drawn last, the range of samples that are in the block, and how many samples have no
+# value of the feature of the best split.
+SPLIT_CODE, CODE_ABOVE, LAST_FEATURE, BLOCK_START, BLOCK_END, N_MISSING = 0, 1, 2, 3, 4, 5
+N_MARKS = 6
 
 
 class RankedColumns(NamedTuple):
