@@ -64,7 +64,7 @@ def _list_rare_one_by_one(codes, n_codes, common, most, rare):
 
 @jit(inline=True, internal=True)
 def _list_side_by_vectors(codes, n_codes, split_code, lists_left, most, rare):
-    """List the positions of the codes up to ``split_code``, or of those above; stop if there are more than ``most``."""
+    """List the positions of the codes up to ``split_code``, or of those above; stop at more than ``most``."""
     n_rare = 0
     step = np.int64(lanes(np.uint32))
     i = 0
