@@ -10,7 +10,7 @@ import numpy as np
 from fastfit.kernels.feature_draw import make_try_features
 from fastfit.kernels.general_block import column_of
 from fastfit.kernels.general_common_value import divide_lopsided, sort_around_common
-from fastfit.kernels.general_introsort import splits_allowed
+from fastfit.kernels.general_introsort import introsort, splits_allowed
 from fastfit.kernels.general_order import (
     divide,
     gather_codes,
@@ -45,6 +45,8 @@ from fastfit.runtime.simd import element, prefetch
 
 # From this size on the samples of a node do not lie in the nearer caches.
 LARGE_NODE = 4096
+# Samples of a code from which on scikit-learn's sort is done as it is.
+TIES_OF_A_CODE = 8
 
 
 @jit(inline=True, internal=True)
@@ -158,7 +160,11 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
             if low < high:
                 last = end - n_missing
                 n_splits = splits_allowed(last - start)
-                sort_by_code(keys, work.unsigned_keys, start, last, keeps_ties, n_splits, work.sorting)
+                # Where nearly all are tied, a faster sort would have most of its work done again.
+                if keeps_ties and (high - low) * TIES_OF_A_CODE < last - start:
+                    introsort(keys, start, last, work.sorting.stack)
+                else:
+                    sort_by_code(keys, work.unsigned_keys, start, last, keeps_ties, n_splits, work.sorting)
         if low > high or (n_missing == 0 and (low == high or _are_close(problem, feature, low, high))):
             return True
         for missing_left in range(2 if n_missing > 0 else 1):

@@ -64,7 +64,7 @@ def _list_rare_one_by_one(codes, n_codes, common, most, rare):
 
 @jit(inline=True, internal=True)
 def _list_side_by_vectors(codes, n_codes, split_code, lists_left, most, rare):
-    """List the positions of the codes up to ``split_code``, or of those above; stop at more than ``most``."""
+    """List the positions of the codes up to ``split_code``, or of those above; stop above ``most``."""
     n_rare = 0
     step = np.int64(lanes(np.uint32))
     i = 0
@@ -171,7 +171,7 @@ def sort_around_common(
 ):
     """Sort samples by code if nearly all have the same; return where these begin and end, or NO_RANGE.
 
-    Then nothing has been changed. Of the samples with the common code only the first and the last have it in their keys.
+    Then nothing has been changed. Of those with the common code only the first and the last have it in their keys.
     """
     n_keys = end - start
     if n_keys <= PLACES:
