@@ -98,7 +98,7 @@ def _tree():
         yield _task(DecisionTreeRegressor(**settings), X, numbers, "numbers")
     yield _task(DecisionTreeRegressor(), holes, numbers, "missing values")
     categories = _with_categories(X)
-    by_categories = {"categorical_features": [0]}
+    by_categories = {"categorical_features": (0,)}
     yield _task(DecisionTreeClassifier(**by_categories), categories, classes // 2, "two classes")
     yield _task(DecisionTreeRegressor(**by_categories), categories, numbers, "numbers")
     yield _task(ExtraTreeClassifier(), X, classes // 2, "two classes")
@@ -123,7 +123,7 @@ def _forest():
     for forest in (RandomForestRegressor, ExtraTreesRegressor):
         yield _task(forest(n_estimators=2), X, numbers, "numbers")
     categories = _with_categories(X)
-    by_categories = {"n_estimators": 2, "categorical_features": [0]}
+    by_categories = {"n_estimators": 2, "categorical_features": (0,)}
     yield _task(RandomForestClassifier(**by_categories), categories, classes // 2, "two classes")
     yield _task(RandomForestRegressor(**by_categories), categories, numbers, "numbers")
 
