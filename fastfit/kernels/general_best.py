@@ -9,7 +9,7 @@ import numpy as np
 
 from fastfit.kernels.feature_draw import make_try_features
 from fastfit.kernels.general_block import column_of
-from fastfit.kernels.general_common_value import divide_lopsided, sort_around_common
+from fastfit.kernels.general_common_value import divide_lopsided, sort_around_common, sort_around_known
 from fastfit.kernels.general_introsort import introsort, splits_allowed
 from fastfit.kernels.general_order import (
     divide,
@@ -24,6 +24,7 @@ from fastfit.kernels.general_problem import (
     CODE_ABOVE,
     CODE_SHIFT,
     FEATURE_THRESHOLD,
+    INDEXED_FROM,
     MAX_KEY,
     N_MISSING,
     ROW_MASK,
@@ -71,6 +72,21 @@ def _set_threshold(problem, work, node):
         levels, start = problem.ranked.levels, problem.ranked.level_start[node.ints[FEATURE]]
         below, above = levels[start + work.marks[SPLIT_CODE]], levels[start + work.marks[CODE_ABOVE]]
         node.floats[THRESHOLD] = np.float64(below) / 2.0 + np.float64(above) / 2.0
+
+
+@jit(inline=True, internal=True)
+def order_by_known(problem, work, feature, codes, first_row, start, end, keeps_ties):
+    """Sort samples by a feature of which rare values were listed; return what `sort_around_common` does."""
+    ranked = problem.ranked
+    # Of a node that has been copied to the block the rows are others.
+    common = ranked.common_code[feature] if first_row == 0 else np.int64(-1)
+    rows = ranked.rare_rows[ranked.rare_start[feature] : ranked.rare_start[feature + 1]]
+    missing_code = ranked.missing_code[feature]
+    keys, unsigned_keys = work.keys, work.unsigned_keys
+    marks, sorting = work.marks, work.sorting
+    return sort_around_known(
+        codes, missing_code, common, rows, keys, unsigned_keys, start, end, keeps_ties, marks, sorting
+    )
 
 
 def make_general_best(criterion, evaluate_categories=None, divide_by_categories=None):
@@ -141,16 +157,20 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
     @jit(inline=True, internal=True)
     def evaluate(problem, work, node, feature):
         if may_be_category and problem.n_categories[feature] > 0:
+            work.marks[INDEXED_FROM] = -1
             return evaluate_categories(problem, work, node, feature)
         keys = work.keys
         start, end = node.ints[START], node.ints[END]
         missing_code = problem.ranked.missing_code[feature]
         codes, first_row = column_of(problem, work, node, feature)
         keeps_ties = problem.ranked.keeps_ties[feature] != 0
-        gather_codes(codes, first_row, keys, start, end, work.gathered)
-        common = sort_around_common(
-            work.gathered, missing_code, keys, work.unsigned_keys, start, end, keeps_ties, work.sorting
-        )
+        common = order_by_known(problem, work, feature, codes, first_row, start, end, keeps_ties)
+        if common[0] < 0:
+            gather_codes(codes, first_row, keys, start, end, work.gathered)
+            common = sort_around_common(
+                work.gathered, missing_code, keys, work.unsigned_keys, start, end, keeps_ties, work.sorting
+            )
+            work.marks[INDEXED_FROM] = -1
         if common[1] > common[0]:
             low, high, n_missing = keys[start] >> CODE_SHIFT, keys[end - 1] >> CODE_SHIFT, 0
         else:
@@ -180,6 +200,7 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
         start, end = node.ints[START], node.ints[END]
         node.floats[PROXY] = -np.inf
         node.ints[POSITION] = end
+        work.marks[INDEXED_FROM] = -1
         try_features(problem, work, node, limits.max_features)
         is_divided = node.ints[POSITION] >= end
         if may_be_category and not is_divided and problem.n_categories[node.ints[FEATURE]] > 0:

@@ -5,13 +5,17 @@ that have it stay where they are, but those that give way to one of the rare one
 codes at a time; the moves are made for these alone; and what is left to sort is rare as well. The samples of the common
 value are neither sorted nor looked at by the search for splits, which cannot divide them. In the same way a split that
 leaves few samples on one side moves little more than those.
+
+Where a value is common in the whole data the rows that have others are listed once, and an index tells where in the
+node they are: a large node costs as much as they are, and not as all of its samples.
 """
 
 import numpy as np
 
 from fastfit.kernels.general_introsort import splits_allowed
 from fastfit.kernels.general_order import sort_by_code
-from fastfit.kernels.general_problem import CODE_SHIFT, PLACE_SHIFT, PLACES, ROW_MASK
+from fastfit.kernels.general_problem import CODE_SHIFT, INDEXED_FROM, PLACE_SHIFT, PLACES, ROW_MASK
+from fastfit.kernels.node_sort import sort_keys
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import VECTOR_BYTES, lanes
 from fastfit.runtime.simd import element
@@ -33,6 +37,7 @@ LIST_SPARE = 32
 # What stands for no range of samples; no search comes upon it.
 NO_RANGE = -1, -1
 ALL_BITS = np.uint32(0xFFFFFFFF)
+HALF = np.uint64(32)
 
 
 @jit(inline=True, internal=True)
@@ -98,8 +103,7 @@ _list_rare = _list_rare_by_vectors if VECTOR_BYTES == 64 else _list_rare_one_by_
 
 
 @jit(inline=True, internal=True)
-def _median_of_three(codes, n_codes):
-    a, b, c = codes[0], codes[n_codes // 2], codes[n_codes - 1]
+def _median_of_three(a, b, c):
     low, high = (a, b) if a < b else (b, a)
     if c < low:
         return low
@@ -110,10 +114,10 @@ def _median_of_three(codes, n_codes):
 def _part_rare(
     keys,  # (n_root_samples,) int64: rows in the lowest bits, the rest is to be overwritten
     start,
-    codes,  # (n_codes,) uint32
-    n_codes,
+    n_keys,
     common,
-    rare,  # (n_rare,) uint32: positions of the codes that are not the common one
+    rare,  # (>= n_rare,) uint32: positions of the samples that have not the common code, ascending
+    rare_codes,  # (>= n_rare,) uint32: their codes
     n_rare,
 ):
     """Make the moves of a partition around the common code; return where its samples begin and end.
@@ -121,13 +125,13 @@ def _part_rare(
     A sample below it changes places with the first of them, one above with the last that has not been looked at.
     """
     n_below = 0
-    first_above = n_codes
+    first_above = n_keys
     f = 0
     while f < n_rare and np.int64(rare[f]) < first_above:
         i = np.int64(rare[f])
+        code = np.int64(rare_codes[f])
         f += 1
-        code = codes[i]
-        key = np.int64(code) << CODE_SHIFT | keys[start + i] & ROW_MASK
+        key = code << CODE_SHIFT | keys[start + i] & ROW_MASK
         is_rare = True
         while is_rare and code > common:
             first_above -= 1
@@ -136,8 +140,8 @@ def _part_rare(
             is_rare = n_rare > f and np.int64(rare[n_rare - 1]) == first_above
             if is_rare:
                 n_rare -= 1
-                code = codes[first_above]
-                other = np.int64(code) << CODE_SHIFT | other & ROW_MASK
+                code = np.int64(rare_codes[n_rare])
+                other = code << CODE_SHIFT | other & ROW_MASK
             if first_above > i:
                 keys[start + i] = other
             key = other
@@ -159,6 +163,20 @@ def _sort_part(keys, unsigned_keys, start, end, keeps_ties, n_splits, buffers):
 
 
 @jit(internal=True)
+def _sort_listed(keys, unsigned_keys, start, end, common, n_rare, keeps_ties, buffers):
+    """Sort samples whose rare ones are listed; return where those with the common code begin and end."""
+    first, stop = _part_rare(keys, start, end - start, common, buffers.rare, buffers.rare_codes, n_rare)
+    code_bits = common << CODE_SHIFT
+    keys[first] = code_bits | keys[first] & ROW_MASK
+    keys[stop - 1] = code_bits | keys[stop - 1] & ROW_MASK
+    n_splits = splits_allowed(end - start) - 1
+    for is_above in range(2):
+        low, high = (stop, end) if is_above == 1 else (start, first)
+        _sort_part(keys, unsigned_keys, low, high, keeps_ties, n_splits, buffers)
+    return first, stop
+
+
+@jit(internal=True)
 def sort_around_common(
     codes,  # (>= n_keys + 16,) uint32: of the samples keys[start:end]
     missing_code,
@@ -176,22 +194,79 @@ def sort_around_common(
     n_keys = end - start
     if n_keys <= PLACES:
         return NO_RANGE
-    common = _median_of_three(codes, n_keys)
+    common = _median_of_three(codes[0], codes[n_keys // 2], codes[n_keys - 1])
     most = n_keys // MIN_SAMPLES_A_RARE_ONE
     n_rare = _list_rare(codes, n_keys, common, most, buffers.rare)
     if n_rare > most or common >= missing_code:
         return NO_RANGE
     for i in range(n_rare):
-        if codes[buffers.rare[i]] >= missing_code:
+        buffers.rare_codes[i] = codes[buffers.rare[i]]
+        if buffers.rare_codes[i] >= missing_code:
             return NO_RANGE
-    first, stop = _part_rare(keys, start, codes, n_keys, common, buffers.rare, n_rare)
-    code_bits = np.int64(common) << CODE_SHIFT
-    keys[first] = code_bits | keys[first] & ROW_MASK
-    keys[stop - 1] = code_bits | keys[stop - 1] & ROW_MASK
-    n_splits = splits_allowed(n_keys) - 1
-    for is_above in range(2):
-        low, high = (stop, end) if is_above == 1 else (start, first)
-        _sort_part(keys, unsigned_keys, low, high, keeps_ties, n_splits, buffers)
+    return _sort_listed(keys, unsigned_keys, start, end, np.int64(common), n_rare, keeps_ties, buffers)
+
+
+@jit(internal=True)
+def _list_known_rare(codes, missing_code, rows, keys, start, end, buffers):
+    """List the samples of a node among rows that are known to be rare; -1 if one has no value."""
+    positions = buffers.positions
+    listed = buffers.rare_keys
+    n_rare = 0
+    for i in range(len(rows)):
+        row = np.int64(rows[i])
+        p = np.int64(positions[row])
+        # A row that is not in the node has a position that is out of date.
+        if start <= p < end and keys[p] & ROW_MASK == row:
+            listed[n_rare] = np.uint64(p - start) << HALF | np.uint64(codes[row])
+            n_rare += 1
+    if n_rare > 1:
+        sort_keys(listed, buffers.buffer, buffers.scratch, n_rare, n_rare - n_rare)
+    for i in range(n_rare):
+        buffers.rare[i] = np.uint32(listed[i] >> HALF)
+        buffers.rare_codes[i] = np.uint32(listed[i] & np.uint64(ALL_BITS))
+        if buffers.rare_codes[i] >= missing_code:
+            return -1
+    return n_rare
+
+
+@jit(internal=True)
+def sort_around_known(
+    codes,  # (n_samples,) uint32: of all rows
+    missing_code,
+    common,  # the code that nearly all rows have, or -1 if there is none
+    rows,  # uint32: those that have it not
+    keys,  # (n_root_samples,) int64: rows in the lowest bits
+    unsigned_keys,  # (n_root_samples,) uint64, the same memory
+    start,
+    end,
+    keeps_ties,
+    marks,  # (N_MARKS,) int64: INDEXED_FROM is ``start`` if positions of the node's rows are up to date, else -1
+    buffers,  # SortBuffers
+):
+    """Do what `sort_around_common` does, at the cost of the rare rows of the whole data where they are few."""
+    n_keys = end - start
+    if common < 0 or n_keys <= PLACES or len(rows) * MIN_SAMPLES_A_RARE_ONE > n_keys:
+        return NO_RANGE
+    a = codes[keys[start] & ROW_MASK]
+    b = codes[keys[start + n_keys // 2] & ROW_MASK]
+    if _median_of_three(a, b, codes[keys[end - 1] & ROW_MASK]) != common:
+        return NO_RANGE
+    positions = buffers.positions
+    if marks[INDEXED_FROM] != start:
+        for p in range(start, end):
+            positions[element(keys, p) & ROW_MASK] = p
+        marks[INDEXED_FROM] = start
+    n_rare = _list_known_rare(codes, missing_code, rows, keys, start, end, buffers)
+    if n_rare < 0:
+        return NO_RANGE
+    first, stop = _sort_listed(keys, unsigned_keys, start, end, common, n_rare, keeps_ties, buffers)
+    for i in range(n_rare):
+        p = start + np.int64(buffers.rare[i])
+        positions[keys[p] & ROW_MASK] = p
+    for p in range(start, first):
+        positions[keys[p] & ROW_MASK] = p
+    for p in range(stop, end):
+        positions[keys[p] & ROW_MASK] = p
     return first, stop
 
 

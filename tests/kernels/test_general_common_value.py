@@ -41,6 +41,9 @@ def buffers_for(n_keys):
         unsorted=np.empty(n_keys + 1, np.int64),
         stack=np.empty((128, 3), np.int64),
         rare=np.empty(n_keys // 4 + LIST_SPARE, np.uint32),
+        rare_codes=np.empty(n_keys // 4 + LIST_SPARE, np.uint32),
+        rare_keys=np.empty(n_keys // 4 + LIST_SPARE, np.uint64),
+        positions=np.full(n_keys, -1, np.int32),
     )
 
 
