@@ -43,6 +43,7 @@ BLOCK_VALUES = 1 << 15
 MIN_BLOCK = 64
 # Samples for each that has another value, from which on a column has a common one.
 SAMPLES_A_RARE_ROW = 8
+FEW_ROWS = 9
 # Codes that a vector may read beyond the last.
 VECTOR_SPARE = 16
 NO_CATEGORIES = as_readonly(np.empty(0, np.int64))
@@ -187,11 +188,14 @@ def _common_codes(data):
         most = data.n_samples // SAMPLES_A_RARE_ROW
         if data.has_common_values:
             for feature in np.flatnonzero(data.n_levels <= most + 1):
-                counts = np.bincount(data.codes[feature])
-                code = counts.argmax()
-                if counts[code] >= data.n_samples - most and code < data.n_levels[feature]:
+                codes = data.codes[feature]
+                # What nearly all have is the median of a few.
+                few = np.sort(codes[:: -(-data.n_samples // FEW_ROWS)])
+                code = few[len(few) // 2]
+                rare = np.flatnonzero(codes != code)
+                if len(rare) <= most and code < data.n_levels[feature]:
                     common_code[feature] = code
-                    rare_rows[feature] = np.flatnonzero(data.codes[feature] != code).astype(np.uint32)
+                    rare_rows[feature] = rare.astype(np.uint32)
         data.__dict__["_common_codes"] = {
             "common_code": as_readonly(common_code),
             "rare_rows": as_readonly(np.concatenate(rare_rows)),
