@@ -7,6 +7,8 @@ from sklearn.datasets import load_digits, load_iris, make_classification, make_r
 
 _N_TEST_MAX = 20_000
 _BLOCK_ROWS = 65_536
+# Numbers of categories of the first columns of `labelled_rows`.
+CATEGORIES_OF_COLUMNS = (10, 30, 80, 200)
 
 
 class Data(NamedTuple):
@@ -85,6 +87,18 @@ def noisy_numbers(n_samples, n_features, *, n_targets=1, columns="continuous", p
     if positive:
         y = np.exp(y / np.abs(y).max())
     return _split(COLUMNS[columns](X, np.random.default_rng(seed)), y, n_samples)
+
+
+def labelled_rows(n_samples, n_features, *, seed=0):
+    """Classes that depend on the categories of the first columns, whose numbers have no order, and on numbers."""
+    rng = np.random.default_rng(seed)
+    n_rows = n_samples + _n_test(n_samples)
+    X = rng.standard_normal((n_rows, n_features))
+    signal = X[:, len(CATEGORIES_OF_COLUMNS) :].sum(axis=1)
+    for column, n_categories in enumerate(CATEGORIES_OF_COLUMNS):
+        X[:, column] = rng.integers(0, n_categories, n_rows)
+        signal += rng.standard_normal(n_categories)[X[:, column].astype(int)]
+    return _split(X, (signal + rng.standard_normal(n_rows) > 0).astype(int), n_samples)
 
 
 def _levels(X, n_levels):

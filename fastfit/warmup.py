@@ -73,6 +73,11 @@ def _tables():
     return X, np.searchsorted([-1.0, 0.0, 1.0], noisy), noisy
 
 
+def _with_categories(X):
+    """Return X with a first column of whole numbers, to be taken as categories."""
+    return np.column_stack([np.floor(4.0 * X[:, 0]), X[:, 1:]])
+
+
 def _tree():
     """Both splitters, both orders of growth, and what most people ask for."""
     from fastfit.tree import (
@@ -92,6 +97,10 @@ def _tree():
     for settings in ({}, {"max_features": 0.5}, {"max_leaf_nodes": 9}):
         yield _task(DecisionTreeRegressor(**settings), X, numbers, "numbers")
     yield _task(DecisionTreeRegressor(), holes, numbers, "missing values")
+    categories = _with_categories(X)
+    by_categories = {"categorical_features": (0,)}
+    yield _task(DecisionTreeClassifier(**by_categories), categories, classes // 2, "two classes")
+    yield _task(DecisionTreeRegressor(**by_categories), categories, numbers, "numbers")
     yield _task(ExtraTreeClassifier(), X, classes // 2, "two classes")
     yield _task(ExtraTreeClassifier(), X, classes, "more classes")
     yield _task(ExtraTreeRegressor(), X, numbers, "numbers")
@@ -113,6 +122,10 @@ def _forest():
     yield _task(RandomForestClassifier(n_estimators=2, class_weight="balanced"), X, classes, "more classes")
     for forest in (RandomForestRegressor, ExtraTreesRegressor):
         yield _task(forest(n_estimators=2), X, numbers, "numbers")
+    categories = _with_categories(X)
+    by_categories = {"n_estimators": 2, "categorical_features": (0,)}
+    yield _task(RandomForestClassifier(**by_categories), categories, classes // 2, "two classes")
+    yield _task(RandomForestRegressor(**by_categories), categories, numbers, "numbers")
 
 
 def _mlp():

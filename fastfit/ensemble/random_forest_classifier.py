@@ -138,6 +138,10 @@ class RandomForestClassifier(ClassifierPrediction, ForestFitting, sklearn_ensemb
     estimators_samples_ : list of ndarray
         Row indices of each tree's bootstrap sample, drawn again when asked for.
 
+    is_categorical_ : ndarray of shape (n_features_in_,) of bool, or None
+        Which features are categories. Only with ``categorical_features``. Each tree of ``estimators_`` says in its
+        ``left_categories_`` which categories a node sends left.
+
     fit_engine_ : {"fastfit", "scikit-learn"}
         Which implementation fitted this estimator.
 

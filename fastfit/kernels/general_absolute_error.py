@@ -10,6 +10,7 @@ same medians in O(n).
 """
 
 from fastfit.kernels.general_classification import always_worth_a_look
+from fastfit.kernels.general_introsort import splits_allowed
 from fastfit.kernels.general_order import sort_by_code
 from fastfit.kernels.general_problem import CODE_SHIFT, PLACE_SHIFT, PLACES, ROW_MASK
 from fastfit.kernels.general_running_median import store_all_errors
@@ -31,7 +32,9 @@ def _rank_targets(problem, work, start, end, k):
         code = int(element(codes, element(keys, start + i) & ROW_MASK))
         y_keys[i] = code << CODE_SHIFT | place_step * i | i
     first = start - start
-    sort_by_code(y_keys, sums.unsigned_y_keys, first, n_samples, problem.y_keeps_ties, work.sorting)
+    n_splits = splits_allowed(n_samples)
+    keeps_ties = problem.y_keeps_ties
+    sort_by_code(y_keys, sums.unsigned_y_keys, first, n_samples, keeps_ties, n_splits, work.sorting)
     n_ties = 0
     for rank in range(n_samples):
         row = element(keys, start + (element(y_keys, rank) & ROW_MASK)) & ROW_MASK

@@ -9,11 +9,14 @@ import numpy as np
 
 from fastfit.kernels.feature_draw import make_try_features
 from fastfit.kernels.general_block import column_of
+from fastfit.kernels.general_common_value import divide_lopsided, sort_around_common, sort_around_known
+from fastfit.kernels.general_introsort import introsort, splits_allowed
 from fastfit.kernels.general_order import (
     divide,
+    gather_codes,
     move_missing_left,
     move_missing_right,
-    read_codes,
+    pack_codes,
     sort_by_code,
 )
 from fastfit.kernels.general_problem import (
@@ -21,7 +24,9 @@ from fastfit.kernels.general_problem import (
     CODE_ABOVE,
     CODE_SHIFT,
     FEATURE_THRESHOLD,
+    INDEXED_FROM,
     MAX_KEY,
+    N_MISSING,
     ROW_MASK,
     SPLIT_CODE,
 )
@@ -41,6 +46,8 @@ from fastfit.runtime.simd import element, prefetch
 
 # From this size on the samples of a node do not lie in the nearer caches.
 LARGE_NODE = 4096
+# Samples of a code from which on scikit-learn's sort is done as it is.
+TIES_OF_A_CODE = 8
 
 
 @jit(inline=True, internal=True)
@@ -67,6 +74,21 @@ def _set_threshold(problem, work, node):
         node.floats[THRESHOLD] = np.float64(below) / 2.0 + np.float64(above) / 2.0
 
 
+@jit(inline=True, internal=True)
+def order_by_known(problem, work, feature, codes, first_row, start, end, keeps_ties):
+    """Sort samples by a feature of which rare values were listed; return what `sort_around_common` does."""
+    ranked = problem.ranked
+    # Of a node that has been copied to the block the rows are others.
+    common = ranked.common_code[feature] if first_row == 0 else np.int64(-1)
+    rows = ranked.rare_rows[ranked.rare_start[feature] : ranked.rare_start[feature + 1]]
+    missing_code = ranked.missing_code[feature]
+    keys, unsigned_keys = work.keys, work.unsigned_keys
+    marks, sorting = work.marks, work.sorting
+    return sort_around_known(
+        codes, missing_code, common, rows, keys, unsigned_keys, start, end, keeps_ties, marks, sorting
+    )
+
+
 def make_general_best(criterion, evaluate_categories=None, divide_by_categories=None):
     """Return the engine of the best splitter for a `Criterion`: (bind, begin_node, find_split).
 
@@ -78,8 +100,11 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
     begin_node, end_search = make_node_kernels(criterion)
 
     @jit(inline=True, internal=True)
-    def search(problem, work, node, feature, n_missing, missing_left):
-        """Try all splits of a feature by which the samples are sorted, but for missing values on one side."""
+    def search(problem, work, node, feature, n_missing, missing_left, common):
+        """Try all splits of a feature by which the samples are sorted, but for missing values on one side.
+
+        ``common`` is a range of samples that have the same code, of which all but the first and the last are passed by.
+        """
         keys, limits = work.keys, problem.limits
         start, end, weight = node.ints[START], node.ints[END], node.floats[WEIGHT]
         last = end if missing_left else end - n_missing
@@ -93,6 +118,7 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
             p += 1
             while p < last:
                 previous = code
+                p = common[1] - 1 if p == common[0] + 1 else p
                 code = element(keys, p) >> CODE_SHIFT
                 if code != previous and not _are_close(problem, feature, previous, code):
                     break
@@ -124,29 +150,47 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
             node.ints[MISSING_LEFT] = missing_left if n_missing > 0 else 2 * best_position > start + end
             # With missing values alone on the right the last known code is the one below, and none is above.
             is_beyond = best_position == end - n_missing and not missing_left
+            work.marks[N_MISSING] = n_missing
             work.marks[SPLIT_CODE] = keys[best_position - 1] >> CODE_SHIFT
             work.marks[CODE_ABOVE] = -1 if is_beyond else keys[best_position] >> CODE_SHIFT
 
     @jit(inline=True, internal=True)
     def evaluate(problem, work, node, feature):
         if may_be_category and problem.n_categories[feature] > 0:
+            work.marks[INDEXED_FROM] = -1
             return evaluate_categories(problem, work, node, feature)
         keys = work.keys
         start, end = node.ints[START], node.ints[END]
         missing_code = problem.ranked.missing_code[feature]
         codes, first_row = column_of(problem, work, node, feature)
-        low, high, n_missing = read_codes(codes, first_row, missing_code, keys, start, end, work.gathered)
-        if n_missing > 0:
-            move_missing_right(keys, start, end, missing_code)
-        if low < high:
-            keeps_ties = problem.ranked.keeps_ties[feature] != 0
-            sort_by_code(keys, work.unsigned_keys, start, end - n_missing, keeps_ties, work.sorting)
+        keeps_ties = problem.ranked.keeps_ties[feature] != 0
+        common = order_by_known(problem, work, feature, codes, first_row, start, end, keeps_ties)
+        if common[0] < 0:
+            gather_codes(codes, first_row, keys, start, end, work.gathered)
+            common = sort_around_common(
+                work.gathered, missing_code, keys, work.unsigned_keys, start, end, keeps_ties, work.sorting
+            )
+            work.marks[INDEXED_FROM] = -1
+        if common[1] > common[0]:
+            low, high, n_missing = keys[start] >> CODE_SHIFT, keys[end - 1] >> CODE_SHIFT, 0
+        else:
+            low, high, n_missing = pack_codes(work.gathered, missing_code, keys, start, end)
+            if n_missing > 0:
+                move_missing_right(keys, start, end, missing_code)
+            if low < high:
+                last = end - n_missing
+                n_splits = splits_allowed(last - start)
+                # Where nearly all are tied, a faster sort would have most of its work done again.
+                if keeps_ties and (high - low) * TIES_OF_A_CODE < last - start:
+                    introsort(keys, start, last, work.sorting.stack)
+                else:
+                    sort_by_code(keys, work.unsigned_keys, start, last, keeps_ties, n_splits, work.sorting)
         if low > high or (n_missing == 0 and (low == high or _are_close(problem, feature, low, high))):
             return True
         for missing_left in range(2 if n_missing > 0 else 1):
             if missing_left == 1:
                 move_missing_left(keys, start, end, n_missing, work.sorting.unsorted)
-            search(problem, work, node, feature, n_missing, missing_left)
+            search(problem, work, node, feature, n_missing, missing_left, common)
         return False
 
     try_features = make_try_features(evaluate)
@@ -156,6 +200,7 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
         start, end = node.ints[START], node.ints[END]
         node.floats[PROXY] = -np.inf
         node.ints[POSITION] = end
+        work.marks[INDEXED_FROM] = -1
         try_features(problem, work, node, limits.max_features)
         is_divided = node.ints[POSITION] >= end
         if may_be_category and not is_divided and problem.n_categories[node.ints[FEATURE]] > 0:
@@ -165,11 +210,17 @@ def make_general_best(criterion, evaluate_categories=None, divide_by_categories=
             feature = node.ints[FEATURE]
             missing_code = problem.ranked.missing_code[feature]
             codes, first_row = column_of(problem, work, node, feature)
-            read_codes(codes, first_row, missing_code, work.keys, start, end, work.gathered)
-            greatest = ((work.marks[SPLIT_CODE] + 1) << CODE_SHIFT) - 1
-            smallest_missing = missing_code << CODE_SHIFT if node.ints[MISSING_LEFT] else MAX_KEY
+            gather_codes(codes, first_row, work.keys, start, end, work.gathered)
+            if work.marks[N_MISSING] == 0:
+                split_code, position = work.marks[SPLIT_CODE], node.ints[POSITION]
+                rare = work.sorting.rare
+                is_divided = divide_lopsided(work.gathered, split_code, work.keys, start, end, position, rare)
+            if not is_divided:
+                pack_codes(work.gathered, missing_code, work.keys, start, end)
+                greatest = ((work.marks[SPLIT_CODE] + 1) << CODE_SHIFT) - 1
+                smallest_missing = missing_code << CODE_SHIFT if node.ints[MISSING_LEFT] else MAX_KEY
+                divide(work.keys, start, end, greatest, smallest_missing)
             _set_threshold(problem, work, node)
-            divide(work.keys, start, end, greatest, smallest_missing)
         end_search(problem, work, node, limits)
         return True
 

@@ -16,6 +16,16 @@ INSERTION_SIZE = 15
 
 
 @jit(inline=True, internal=True)
+def splits_allowed(n_keys):
+    """Return how many times an introsort splits a range of keys before it takes pivots for poor: 2 * log2(n_keys)."""
+    n_splits = 0
+    while n_keys > 1:
+        n_keys >>= 1
+        n_splits += 2
+    return n_splits
+
+
+@jit(inline=True, internal=True)
 def _sort_by_insertion(keys, start, end):
     for i in range(start + 1, end):
         key = keys[i]
@@ -104,11 +114,7 @@ def introsort(
     stack,  # (128, 3) int64
 ):
     """Sort keys[start:end] by code, move for move as scikit-learn does."""
-    n_splits = 0
-    size = end - start
-    while size > 1:
-        size >>= 1
-        n_splits += 2
+    n_splits = splits_allowed(end - start)
     n_waiting = 0
     while True:
         while end - start > INSERTION_SIZE and n_splits > 0:
@@ -136,17 +142,13 @@ def order_ties(
     keys,  # (n_keys,) int64
     start,
     end,
+    n_splits,  # `splits_allowed` of the keys, or what is left of those of a range that they are a part of
     unsorted,  # (n_keys,) int64: what keys[start:end] were before they were sorted by code; spoilt
     stack,  # (128, 3) int64
 ):
     """Put the keys of one code into the order in which an introsort would have left them."""
     last = end
     tie = start + 1
-    n_splits = 0
-    size = end - start
-    while size > 1:
-        size >>= 1
-        n_splits += 2
     n_waiting = 0
     while True:
         # Ranges come from left to right.

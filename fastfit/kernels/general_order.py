@@ -11,22 +11,32 @@ from fastfit.runtime.simd import element
 
 
 @jit(internal=True)
-def read_codes(
+def gather_codes(
     codes,  # (n_samples,) uint32
     first_row,  # number of the row that codes[0] belongs to
+    keys,  # (n_root_samples,) int64
+    start,
+    end,
+    codes_out,  # (>= end - start,) uint32
+):
+    """Read the codes of a feature, of the samples keys[start:end]."""
+    for i in range(end - start):
+        codes_out[i] = element(codes, (element(keys, start + i) & ROW_MASK) - first_row)
+
+
+@jit(internal=True)
+def pack_codes(
+    gathered,  # (>= end - start,) uint32: what `gather_codes` has read, so that all else is done in vectors
     missing_code,
     keys,  # (n_root_samples,) int64
     start,
     end,
-    gathered,  # (n_root_samples,) uint32: a buffer, so that all else is done in vectors
 ):
     """Put the codes of a feature into keys[start:end]; return their least and greatest and the number of missing ones.
 
     The least is above the greatest if all are missing.
     """
     n_keys = end - start
-    for i in range(n_keys):
-        gathered[i] = element(codes, (element(keys, start + i) & ROW_MASK) - first_row)
     low = missing_code
     high = -missing_code - 1
     n_missing = 0
@@ -105,6 +115,7 @@ def sort_by_code(
     start,
     end,
     keeps_ties,  # whether keys of one code must be in scikit-learn's order
+    n_splits,  # as for `order_ties`
     buffers,  # SortBuffers
 ):
     """Sort keys[start:end] by code; up to INSERTION_SIZE keys of one code keep their order in any case."""
@@ -116,4 +127,4 @@ def sort_by_code(
     low_bits = PLACE_SHIFT if n_keys <= PLACES else CODE_SHIFT
     sort_keys(unsigned_keys[start:end], buffers.buffer, buffers.scratch, n_keys, low_bits)
     if keeps_ties:
-        order_ties(keys, start, end, buffers.unsorted, buffers.stack)
+        order_ties(keys, start, end, n_splits, buffers.unsorted, buffers.stack)

@@ -28,9 +28,10 @@ AHEAD = 16
 FEATURE_THRESHOLD = np.float32(1e-7)
 
 # Entries of GeneralScratch.marks: the codes below and above the best split so far (of the random splitter the greatest
-# one that goes left), the feature drawn last, and the range of samples that are in the block.
-SPLIT_CODE, CODE_ABOVE, LAST_FEATURE, BLOCK_START, BLOCK_END = 0, 1, 2, 3, 4
-N_MARKS = 5
+# one that goes left), the feature drawn last, the range of samples that are in the block, and how many samples have no
+# value of the feature of the best split; and where the node starts of whose rows the positions are up to date, or -1.
+SPLIT_CODE, CODE_ABOVE, LAST_FEATURE, BLOCK_START, BLOCK_END, N_MISSING, INDEXED_FROM = 0, 1, 2, 3, 4, 5, 6
+N_MARKS = 7
 
 
 class RankedColumns(NamedTuple):
@@ -44,6 +45,9 @@ class RankedColumns(NamedTuple):
     keeps_ties: np.ndarray  # (n_features,) uint8: whether the order of samples of one value changes rounding
     levels: np.ndarray  # (sum of n_levels,) float32: the values behind the codes
     level_start: np.ndarray  # (n_features,) int64: where those of a feature begin
+    common_code: np.ndarray  # (n_features,) int64: the code of nearly all rows, or -1
+    rare_rows: np.ndarray  # uint32: the rows that have it not, those of one feature after the other
+    rare_start: np.ndarray  # (n_features + 1,) int64: where those of a feature begin, and the end
 
 
 class GeneralProblem(NamedTuple):
@@ -122,6 +126,12 @@ class SortBuffers(NamedTuple):
     scratch: np.ndarray  # (SCRATCH_SIZE,) uint64
     unsorted: np.ndarray  # (n_root_samples + 1,) int64: keys before they were sorted
     stack: np.ndarray  # (128, 3) int64: ranges whose ties are still to be ordered
+    rare: np.ndarray  # (n_root_samples // 4 + 32,) uint32: positions of samples, see general_common_value
+    rare_codes: np.ndarray  # (n_root_samples // 4 + 32,) uint32
+    rare_keys: np.ndarray  # (n_root_samples // 4 + 32,) uint64
+    positions: (
+        np.ndarray
+    )  # (n_samples,) int32: of each row in ``keys``, and -1; (0,) if no feature has a common code
 
 
 class GeneralScratch(NamedTuple):
@@ -131,7 +141,7 @@ class GeneralScratch(NamedTuple):
     draw: DrawState
     keys: np.ndarray  # (n_root_samples + AHEAD,) int64, not negative but with the random splitter
     unsigned_keys: np.ndarray  # (n_root_samples + AHEAD,) uint64, the same memory
-    gathered: np.ndarray  # (n_root_samples,) uint32
+    gathered: np.ndarray  # (n_root_samples + 16,) uint32
     sorting: SortBuffers
     block: Block
     marks: np.ndarray  # (N_MARKS,) int64, see above

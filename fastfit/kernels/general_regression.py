@@ -42,6 +42,22 @@ def _measure(problem, work, start, end):
 
 
 @jit(inline=True, internal=True)
+def _measure_one(problem, work, start, end):
+    """Do the same for one output: sums that stay in registers take less than half of the time."""
+    moments = problem.moments
+    weight, total, squares = 0.0, 0.0, 0.0
+    for p in range(start, end):
+        row = element(work.keys, p) & ROW_MASK
+        weighted = moments[row, 1]
+        total += weighted
+        squares += weighted * problem.y[row, 0]
+        weight += moments[row, 0]
+    work.sums.total[0] = total
+    work.sums.squares[0] = squares
+    return weight
+
+
+@jit(inline=True, internal=True)
 def _store_value(problem, work, value, weight):
     for k in range(len(value)):
         value[k, 0] = work.sums.total[k] / weight
@@ -222,7 +238,7 @@ def _make_regression(is_simple, may_exceed, proxy, impurities):
         sums = begin_table, end_table, _add_to_table, _subtract_from_table
     begin, begin_walk, advance, split_at = make_sums(*sums)
     return Criterion(
-        measure=_measure,
+        measure=_measure_one if is_simple else _measure,
         store_value=_store_value,
         begin=begin,
         begin_walk=begin_walk,

@@ -6,6 +6,7 @@ handed as it is to whoever calls it, and one optimisation of the whole does the 
 tree's kernel takes to compile; of what is left, nine tenths are Numba's reading of the source.
 """
 
+import llvmlite.binding as llvm
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 
@@ -18,6 +19,12 @@ class WholeLibrary(JITCodeLibrary):
     """
 
     def _optimize_final_module(self):
+        # Parts are known by LLVM's names, which are made of the source's and a number that is unique in one process
+        # only. Where code of several processes meets, two results of a factory could share one, and the kernel that is
+        # loaded second would call the parts of the first. So nobody else gets to see them.
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage is llvm.Linkage.linkonce_odr:
+                function.linkage = llvm.Linkage.internal
         passes, builder = self._codegen._module_pass_manager()
         passes.run(self._final_module, builder)
 

@@ -46,6 +46,7 @@ def covers(data, target, sample_weight, options):
         or options.min_weight_leaf != 0.0
         or options.monotonic_cst is not None
         or options.max_features >= data.n_features
+        or data.has_common_values
     ):
         return False
     layout = entry_layout(target, whole_weights(sample_weight))

@@ -6,6 +6,7 @@ It finds scikit-learn's tree bit for bit; `fastfit.kernels.general_problem` tell
 import numpy as np
 
 from fastfit.kernels.feature_draw import DrawState
+from fastfit.kernels.general_common_value import LIST_SPARE, MIN_SAMPLES_A_RARE_ONE
 from fastfit.kernels.general_engine import general_kernel
 from fastfit.kernels.general_log import LOG_ERROR
 from fastfit.kernels.general_problem import (
@@ -40,6 +41,11 @@ SORT_STACK = 128
 # Values of a block: it shares the second cache with the buffers.
 BLOCK_VALUES = 1 << 15
 MIN_BLOCK = 64
+# Samples for each that has another value, from which on a column has a common one.
+SAMPLES_A_RARE_ROW = 8
+FEW_ROWS = 9
+# Codes that a vector may read beyond the last.
+VECTOR_SPARE = 16
 NO_CATEGORIES = as_readonly(np.empty(0, np.int64))
 LEVELS_OF_BLOCK = 8
 # Values of a data set whose trees a user may want to interrupt.
@@ -170,7 +176,32 @@ def _make_ranked_columns(data, is_exact):
         keeps_ties=as_readonly((has_ties & (not is_exact)).astype(np.uint8)),
         levels=as_readonly(data.levels),
         level_start=as_readonly(data.level_start),
+        **_common_codes(data),
     )
+
+
+def _common_codes(data):
+    """Return the last fields of `RankedColumns`; the trees of a forest share them."""
+    if "_common_codes" not in vars(data):
+        common_code = np.full(data.n_features, -1)
+        rare_rows = [np.empty(0, np.uint32)] * data.n_features
+        most = data.n_samples // SAMPLES_A_RARE_ROW
+        if data.has_common_values:
+            for feature in np.flatnonzero(data.n_levels <= most + 1):
+                codes = data.codes[feature]
+                # What nearly all have is the median of a few.
+                few = np.sort(codes[:: -(-data.n_samples // FEW_ROWS)])
+                code = few[len(few) // 2]
+                rare = np.flatnonzero(codes != code)
+                if len(rare) <= most and code < data.n_levels[feature]:
+                    common_code[feature] = code
+                    rare_rows[feature] = rare.astype(np.uint32)
+        data.__dict__["_common_codes"] = {
+            "common_code": as_readonly(common_code),
+            "rare_rows": as_readonly(np.concatenate(rare_rows)),
+            "rare_start": as_readonly(np.cumsum([0, *map(len, rare_rows)])),
+        }
+    return vars(data)["_common_codes"]
 
 
 def _close_bits(data):
@@ -208,6 +239,8 @@ def _make_scratch(problem, rows, criterion, seed, block_size):
     n_outputs, max_n_classes = problem.values.shape[1:]
     keys = np.append(rows, np.zeros(AHEAD, np.int64))
     block = np.empty((n_features, block_size), problem.columns.dtype)
+    n_rare = n_samples // MIN_SAMPLES_A_RARE_ONE + LIST_SPARE
+    has_common = len(problem.ranked) > 0 and bool((problem.ranked.common_code >= 0).any())
     if criterion == "absolute_error":
         sums = _make_error_sums(n_samples, problem.y_codes.shape)
     else:
@@ -217,12 +250,16 @@ def _make_scratch(problem, rows, criterion, seed, block_size):
         draw=DrawState(np.arange(n_features), np.zeros(n_features, np.int64), np.array([seed], np.int64)),
         keys=keys,
         unsigned_keys=keys.view(np.uint64),
-        gathered=np.empty(n_samples, np.uint32),
+        gathered=np.empty(n_samples + VECTOR_SPARE, np.uint32),
         sorting=SortBuffers(
             buffer=np.empty(n_samples + BUFFER_SPARE, np.uint64),
             scratch=np.empty(SCRATCH_SIZE, np.uint64),
             unsorted=np.empty(n_samples + 1, np.int64),
             stack=np.empty((SORT_STACK, 3), np.int64),
+            rare=np.empty(n_rare, np.uint32),
+            rare_codes=np.empty(n_rare, np.uint32),
+            rare_keys=np.empty(n_rare, np.uint64),
+            positions=np.full(problem.n_samples if has_common else 0, -1, np.int32),
         ),
         block=Block(as_readonly(block), block),
         marks=np.zeros(N_MARKS, np.int64),

@@ -71,6 +71,8 @@ def covers(data, target, sample_weight, options):
         or target.y.shape[1] != 1
         or options.min_weight_leaf != 0.0
         or options.monotonic_cst is not None
+        # Whatever stays sorted is moved at each split, and the general kernels pass by a value that nearly all share.
+        or data.has_common_values
     ):
         return False
     weights = whole_weights(sample_weight)

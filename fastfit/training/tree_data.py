@@ -20,6 +20,11 @@ from fastfit.runtime.threads import run_team
 
 # Values of X from which it is transposed by a kernel of ours, which takes 0.3 s to compile.
 LARGE_X = 1_000_000
+# Samples below which no kind of column costs much; pairs of rows that are compared; and the share of equal ones from
+# which most columns have a value that three rows in four share.
+ENOUGH_ROWS = 1000
+PAIRS_LOOKED_AT = 256
+MOST_PAIRS = 0.6
 
 
 def prepare_tree_data(X, missing_mask, *, n_threads, splitter="best", max_bins=255, is_shared=True):
@@ -183,6 +188,19 @@ class TreeData:
             return 0.0
         n_new = np.count_nonzero(rows[:, : self.n_samples] >= NEW_VALUE, axis=1)
         return 1.0 - n_new.min() / self.n_samples
+
+    @_computed_once
+    def has_common_values(self):
+        """Whether columns have, on the average, one value nearly everywhere, as counts of words and flags have.
+
+        Told by the share of pairs of rows that are equal in a column, the sum over its values of their shares squared.
+        """
+        if self.n_samples < ENOUGH_ROWS:
+            return False
+        values = self.codes if self._values is None else self._values
+        half = self.n_samples // 2
+        step = -(-half // PAIRS_LOOKED_AT)
+        return bool(np.mean(values[:, :half:step] == values[:, half : 2 * half : step]) > MOST_PAIRS)
 
     def forget_sorted_rows(self):
         """Have the rows sorted again, after a tree has used them up."""
