@@ -17,6 +17,7 @@ from fastfit.kernels.histogram_build import (
     power_for,
     power_for_sum,
     round_to_pairs,
+    round_to_wide,
     round_to_words,
     subtract,
     unit_of,
@@ -122,7 +123,11 @@ def _round_all(control, team, buffers, values, words, limits):
         greatest_h = h if h > greatest_h else greatest_h
     g_power = power_for(greatest_g, limits.gradient_bits)
     h_power = power_for(greatest_h, limits.hessian_bits)
-    round_to_pairs(values, words, start, end, g_power, h_power)
+    if limits.is_wide:
+        unit = np.int64(1) << limits.count_shift
+        round_to_wide(values, buffers.wide, start, end, (g_power, h_power), unit)
+    else:
+        round_to_pairs(values, words, start, end, g_power, h_power)
     return (unit_of(g_power), unit_of(h_power)) if barrier(control, n_threads) else (0.0, 0.0)
 
 
@@ -193,7 +198,7 @@ def _build(control, team, data, limits, buffers, words, node):
     clear(target, place + first * width, place + last * width)
     features = (data.n_features, first, last, SPARSE * ints[COUNT] < data.n_samples)
     slots = (data.n_slots, limits.n_words)
-    unit = np.int64(1) << limits.count_shift
+    unit = 0 if limits.is_wide else np.int64(1) << limits.count_shift
     for member in range(part * n_feature_parts, (part + 1) * n_feature_parts):
         bounds = (buffers.segments[member, node, 0], buffers.segments[member, node, 1])
         add_rows(data.rows, features, slots, buffers.samples, bounds, words, unit, target, place)
@@ -412,8 +417,7 @@ def _split_next(thread_idx, data, constraints, limits, buffers):
         may_split = not is_last and ints[left + side, COUNT] >= 2 * limits.min_samples_leaf
         state[MAY_SPLIT + side] = may_split
         if may_split and thread_idx == 0:
-            groups = allowed[left + side if len(constraints.groups) > 0 else 0]
-            _draw_features(data, constraints, limits, groups, buffers.tries[side])
+            _draw_features(data, constraints, limits, allowed[left + side], buffers.tries[side])
     _sort_samples(thread_idx, data, buffers, ints[node], node)
 
 
@@ -495,6 +499,8 @@ def grow_trees(
         units = _round_all(control, team, buffers, values[tree], words, limits)
         if units[0] == 0.0:
             return
+        if limits.is_wide:
+            words = buffers.wide
         if not _grow(control, team, data, constraints, limits, buffers, words, units, root_samples, n_root):
             return
         if limits.updates_raw:

@@ -96,6 +96,7 @@ class GrowthLimits(NamedTuple):
     count_shift: (
         int  # where the number of samples begins in a slot's second word; how many bits it has in one word
     )
+    is_wide: int  # gradients and hessians of a sample are 64 bits each: where samples are few
     n_row_parts: int  # the team is n_row_parts times n_feature_parts: see histogram_build
     n_feature_parts: int
     best_first: int  # 0: the order does not matter, and last in, first out needs fewer histograms
@@ -118,6 +119,7 @@ class GrowthBuffers(NamedTuple):
     """Memory of a team, reused from tree to tree. What begins with n_threads belongs to a member each."""
 
     samples: np.ndarray  # (n_samples + padding,) uint32: a member's samples of each node are neighbours
+    wide: np.ndarray  # (2 * n_samples or 0,) int64: gradients and hessians in turn, if `is_wide`
     other_samples: np.ndarray  # (n_samples,) uint32
     segments: np.ndarray  # (n_threads, capacity, 2) int64: where a member's samples of a node begin and end
     sums: np.ndarray  # (n_blocks,) float64: of the magnitudes of gradients, block by block
@@ -129,7 +131,7 @@ class GrowthBuffers(NamedTuple):
     heap: np.ndarray  # (n_threads, capacity) int64
     free: np.ndarray  # (n_threads, n_pool) int64
     bitsets: np.ndarray  # (n_threads, capacity or 1, BITSET_WORDS) uint32: categories that go left
-    allowed: np.ndarray  # (n_threads, capacity or 1, n_groups) uint8: groups that hold a node's path
+    allowed: np.ndarray  # (n_threads, capacity, n_groups) uint8: groups that hold a node's path
     goes_left: np.ndarray  # (n_threads, 256) uint8
     scan_ints: np.ndarray  # (n_threads, 3 * row) int64, row = a whole number of cache lines
     scan_floats: np.ndarray  # the same memory as float64

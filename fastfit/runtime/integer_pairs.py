@@ -32,6 +32,11 @@ def load_pair(array, index, unit):
     return np.array([low, (word >> 32) + unit], np.int64)
 
 
+def load_two(array, index):
+    """Return ``array[index]`` of a 1-D contiguous int64 array and its neighbour as a pair; as in `add_pair`."""
+    return array[index : index + 2].copy()
+
+
 def add_pair(histogram, index, pair):
     """Add a pair to ``histogram[index]`` and ``histogram[index + 1]`` of a 1-D int64 array; `index` is even.
 
@@ -75,6 +80,18 @@ def _define_load_pair(typing_context, array, index, unit):
         return builder.add(pair, units)
 
     return _PAIR(array, index, unit), generate
+
+
+@compiles(load_two)
+def _define_load_two(typing_context, array, index):
+    _check_array(array, of_floats=False)
+    _check(array.dtype == types.int64, f"expected an array of int64, got {array}")
+
+    def generate(context, builder, signature, values):
+        pointer = _pointer(context, builder, array, values[0], index, values[1], _PAIR_OF_INT64)
+        return builder.load(pointer, align=16)
+
+    return _PAIR(array, index), generate
 
 
 @compiles(add_pair)

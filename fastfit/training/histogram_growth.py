@@ -48,6 +48,10 @@ _GRADIENT_BITS = 30
 _WORD_BITS = 62
 _MIN_MEAN_BITS = 18
 
+# Samples up to which each has two words of its own, and the bits of their sum: float64 holds it exactly.
+_FEW_SAMPLES = 65536
+_EXACT_BITS = 52
+
 _NO_SAMPLES = np.empty(0, np.uint32)
 
 
@@ -158,6 +162,11 @@ class TreeGrower:
         count_bits = int(self.data.n_samples).bit_length()
         hessian_bits = min(_MAX_HESSIAN_BITS, 62 - 2 * count_bits)
         is_one_word = self.unit_hessians and _WORD_BITS - 2 * count_bits >= _MIN_MEAN_BITS
+        is_wide = not is_one_word and self.data.n_samples <= _FEW_SAMPLES
+        gradient_bits = _WORD_BITS - count_bits if is_one_word else _GRADIENT_BITS
+        if is_wide:
+            gradient_bits = _EXACT_BITS - count_bits
+            hessian_bits = min(_EXACT_BITS - count_bits, 62 - 2 * count_bits)
         n_feature_parts = _n_feature_parts(self.n_threads, self.data.n_features)
         return GrowthLimits(
             max_leaf_nodes=-1 if options.max_leaf_nodes is None else int(options.max_leaf_nodes),
@@ -169,9 +178,10 @@ class TreeGrower:
             reg_alpha=float(options.reg_alpha),
             shrinkage=float(options.learning_rate),
             n_words=1 if is_one_word else 2,
-            gradient_bits=_WORD_BITS - count_bits if is_one_word else _GRADIENT_BITS,
+            gradient_bits=gradient_bits,
             hessian_bits=hessian_bits,
             count_shift=count_bits if is_one_word else hessian_bits + count_bits,
+            is_wide=int(is_wide),
             n_row_parts=self.n_threads // n_feature_parts,
             n_feature_parts=n_feature_parts,
             best_first=int(options.max_leaf_nodes is not None or options.max_features < 1.0),
@@ -191,6 +201,7 @@ class TreeGrower:
         n_groups = len(self.constraints.groups)
         return GrowthBuffers(
             samples=np.zeros(data.n_samples + ROWS_AHEAD, np.uint32),
+            wide=aligned_zeros(2 * data.n_samples if self.limits.is_wide else 0, np.int64),
             other_samples=np.empty(data.n_samples, np.uint32),
             segments=np.zeros((n_threads, capacity, 2), np.int64),
             sums=np.zeros(-(-data.n_samples // SUM_BLOCK)),
@@ -202,7 +213,7 @@ class TreeGrower:
             heap=np.empty((n_threads, capacity + 2), np.int64),
             free=np.empty((n_threads, n_pool), np.int64),
             bitsets=np.zeros((n_threads, self._n_bitsets(), BITSET_WORDS), np.uint32),
-            allowed=np.zeros((n_threads, capacity if n_groups else 1, n_groups), np.uint8),
+            allowed=np.zeros((n_threads, capacity, n_groups), np.uint8),
             goes_left=np.zeros((n_threads, 256), np.uint8),
             scan_ints=scans,
             scan_floats=scans.view(np.float64),
