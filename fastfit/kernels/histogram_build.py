@@ -16,6 +16,8 @@ them ahead, each costs a miss of the cache that the 28 updates of a row do not h
 A team splits the work by features if there are many or samples are few (nothing to merge then), or else by rows.
 """
 
+import functools
+
 import numpy as np
 
 from fastfit.runtime.bits import bits_float
@@ -166,9 +168,21 @@ def _ask_for_row(rows, words, sample, n_features, first, last):
 
 
 @jit(inline=True, internal=True)
+def _load_pair(words, sample, unit):
+    """Return what a sample adds to a slot of two words."""
+    return load_two(words, 2 * sample) if unit == 0 else load_pair(words, sample, unit)
+
+
+@jit(inline=True, internal=True)
 def _add_pair(rows, place, histogram, slot, pair):
     """Add a sample to the histogram of one feature, two words a slot."""
     add_pair(histogram, slot + 2 * np.int64(element(rows, place)), pair)
+
+
+@jit(inline=True, internal=True)
+def _load_word(words, sample, unit):
+    """Return what a sample adds to a slot of one word."""
+    return element(words, sample)
 
 
 @jit(inline=True, internal=True)
@@ -178,91 +192,55 @@ def _add_word(rows, place, histogram, slot, word):
     set_element(histogram, slot, element(histogram, slot) + word)
 
 
-@jit(inline=True, internal=True)
-def _add_pairs(rows, features, samples, bounds, words, unit, histogram, offset, width):
-    """Add samples to histograms of two words a slot, ``width`` words a feature."""
-    n_features, first, last, is_sparse = features
-    n_eights = (last - first) // 8
-    n_rest = last - first - 8 * n_eights
-    for position in range(bounds[0], bounds[1]):
-        if is_sparse:
-            ahead = np.int64(element(samples, position + ROWS_AHEAD))
-            _ask_for_row(rows, words, ahead, n_features, first, last)
-        sample = np.int64(element(samples, position))
-        pair = load_two(words, 2 * sample) if unit == 0 else load_pair(words, sample, unit)
-        place = sample * n_features + first
-        slot = offset
-        for _ in range(n_eights):
-            _add_pair(rows, place, histogram, slot, pair)
-            _add_pair(rows, place + 1, histogram, slot + width, pair)
-            _add_pair(rows, place + 2, histogram, slot + 2 * width, pair)
-            _add_pair(rows, place + 3, histogram, slot + 3 * width, pair)
-            _add_pair(rows, place + 4, histogram, slot + 4 * width, pair)
-            _add_pair(rows, place + 5, histogram, slot + 5 * width, pair)
-            _add_pair(rows, place + 6, histogram, slot + 6 * width, pair)
-            _add_pair(rows, place + 7, histogram, slot + 7 * width, pair)
-            slot += 8 * width
-            place += 8
-        for _ in range(n_rest):
-            _add_pair(rows, place, histogram, slot, pair)
-            slot += width
-            place += 1
+@functools.cache
+def rows_adder(n_words, has_common_slots):
+    """Return the kernel that adds samples to histograms of so many words a slot, with COMMON_SLOTS slots or others."""
+    known_slots = COMMON_SLOTS if has_common_slots else 0
+    load, add = (_load_word, _add_word) if n_words == 1 else (_load_pair, _add_pair)
 
+    @jit(internal=True)
+    def add_rows(
+        rows,  # (n_samples * n_features + padding,) uint8: a row's bins are neighbours
+        features,  # (n_features, first and last of those to add, whether rows lie apart)
+        n_slots,  # of a feature
+        samples,  # (n_samples + padding,) uint32
+        bounds,  # (start, end) of the samples to add
+        words,  # (n_samples,) int64: gradients and hessians, rounded; or (2 * n_samples,), see round_to_wide
+        unit,  # what one sample adds to the second of two words; 0 for wide ones, which have it
+        histogram,  # int64: from offset on, a histogram
+        offset,
+    ):
+        """Add some samples to the histograms of some features."""
+        n_features, first, last, is_sparse = features
+        width = n_words * (known_slots if known_slots > 0 else n_slots)
+        n_eights = (last - first) // 8
+        n_rest = last - first - 8 * n_eights
+        offset += first * width
+        for position in range(bounds[0], bounds[1]):
+            if is_sparse:
+                ahead = np.int64(element(samples, position + ROWS_AHEAD))
+                _ask_for_row(rows, words, ahead, n_features, first, last)
+            sample = np.int64(element(samples, position))
+            added = load(words, sample, unit)
+            place = sample * n_features + first
+            slot = offset
+            for _ in range(n_eights):
+                add(rows, place, histogram, slot, added)
+                add(rows, place + 1, histogram, slot + width, added)
+                add(rows, place + 2, histogram, slot + 2 * width, added)
+                add(rows, place + 3, histogram, slot + 3 * width, added)
+                add(rows, place + 4, histogram, slot + 4 * width, added)
+                add(rows, place + 5, histogram, slot + 5 * width, added)
+                add(rows, place + 6, histogram, slot + 6 * width, added)
+                add(rows, place + 7, histogram, slot + 7 * width, added)
+                slot += 8 * width
+                place += 8
+            for _ in range(n_rest):
+                add(rows, place, histogram, slot, added)
+                slot += width
+                place += 1
 
-@jit(inline=True, internal=True)
-def _add_words(rows, features, samples, bounds, words, histogram, offset, width):
-    """Add samples to histograms of one word a slot, ``width`` words a feature."""
-    n_features, first, last, is_sparse = features
-    n_eights = (last - first) // 8
-    n_rest = last - first - 8 * n_eights
-    for position in range(bounds[0], bounds[1]):
-        if is_sparse:
-            ahead = np.int64(element(samples, position + ROWS_AHEAD))
-            _ask_for_row(rows, words, ahead, n_features, first, last)
-        sample = np.int64(element(samples, position))
-        word = element(words, sample)
-        place = sample * n_features + first
-        slot = offset
-        for _ in range(n_eights):
-            _add_word(rows, place, histogram, slot, word)
-            _add_word(rows, place + 1, histogram, slot + width, word)
-            _add_word(rows, place + 2, histogram, slot + 2 * width, word)
-            _add_word(rows, place + 3, histogram, slot + 3 * width, word)
-            _add_word(rows, place + 4, histogram, slot + 4 * width, word)
-            _add_word(rows, place + 5, histogram, slot + 5 * width, word)
-            _add_word(rows, place + 6, histogram, slot + 6 * width, word)
-            _add_word(rows, place + 7, histogram, slot + 7 * width, word)
-            slot += 8 * width
-            place += 8
-        for _ in range(n_rest):
-            _add_word(rows, place, histogram, slot, word)
-            slot += width
-            place += 1
-
-
-@jit(internal=True)
-def add_rows(
-    rows,  # (n_samples * n_features + padding,) uint8: a row's bins are neighbours
-    features,  # (n_features, first and last of those to add, whether rows lie apart)
-    slots,  # (slots of a feature, words of a slot)
-    samples,  # (n_samples + padding,) uint32
-    bounds,  # (start, end) of the samples to add
-    words,  # (n_samples,) int64: gradients and hessians, rounded; or (2 * n_samples,), see round_to_wide
-    unit,  # what one sample adds to the second of two words; 0 for wide ones, which have it
-    histogram,  # int64: from offset on, a histogram
-    offset,
-):
-    """Add some samples to the histograms of some features."""
-    n_slots, n_words = slots
-    place = offset + features[1] * n_slots * n_words
-    if n_words == 1 and n_slots == COMMON_SLOTS:
-        _add_words(rows, features, samples, bounds, words, histogram, place, COMMON_SLOTS)
-    elif n_words == 1:
-        _add_words(rows, features, samples, bounds, words, histogram, place, n_slots)
-    elif n_slots == COMMON_SLOTS:
-        _add_pairs(rows, features, samples, bounds, words, unit, histogram, place, 2 * COMMON_SLOTS)
-    else:
-        _add_pairs(rows, features, samples, bounds, words, unit, histogram, place, 2 * n_slots)
+    return add_rows
 
 
 @jit(internal=True)

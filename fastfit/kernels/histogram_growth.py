@@ -10,7 +10,6 @@ import numpy as np
 
 from fastfit.kernels.histogram_build import (
     add_magnitudes,
-    add_rows,
     clear,
     find_greatest,
     merge_parts,
@@ -22,7 +21,6 @@ from fastfit.kernels.histogram_build import (
     subtract,
     unit_of,
 )
-from fastfit.kernels.histogram_categories import scan_categories
 from fastfit.kernels.histogram_heap import pop, push
 from fastfit.kernels.histogram_rows import (
     add_leaf_value,
@@ -73,14 +71,19 @@ from fastfit.kernels.histogram_tree import (
     VALUE,
     begin_and_end,
 )
-from fastfit.runtime.bit_generator import shuffle_bytes
 from fastfit.runtime.compile import jit
+from fastfit.runtime.far_call import make_far_call
 from fastfit.runtime.team import barrier, stop_requested
 
 # Samples of a node from which a team shares them if features are few: histograms that are merged cost time, too.
 SAMPLES_TO_SHARE = 4096
 # Rows of a node lie apart if it has less than one of so many: then they are asked for ahead.
 SPARSE = 2
+
+# What only some fits need, or what has variants: apart, so that only what is used is compiled.
+_call_add_rows = make_far_call()
+_call_scan_categories = make_far_call()
+_call_draw_features = make_far_call()
 
 
 @jit(internal=True)
@@ -132,29 +135,13 @@ def _round_all(control, team, buffers, values, words, limits):
 
 
 @jit(internal=True)
-def _draw_features(data, constraints, limits, groups, tries):
-    """Write down which features a node may try: those of the tree, of its path's groups, and drawn for it."""
-    n_allowed = 0
-    for feature in range(data.n_features):
-        may_try = constraints.columns[feature]
-        if len(groups) > 0:
-            is_in_group = np.uint8(0)
-            for group in range(len(groups)):
-                is_in_group |= constraints.groups[group, feature] & groups[group]
-            may_try &= is_in_group
-        tries[feature] = may_try
-        n_allowed += may_try
-    if limits.has_draws and n_allowed > 0:
-        n_drawn = np.int64(np.ceil(limits.max_features * n_allowed))
-        mask = tries[data.n_features : data.n_features + n_allowed]
-        for i in range(n_allowed):
-            mask[i] = i < n_drawn or i == 0
-        shuffle_bytes(limits.draw_function, limits.draw_state, mask)
-        position = 0
+def _choose_features(data, constraints, limits, groups, tries):
+    """Write down which features a node may try."""
+    if limits.draw_features != 0:
+        _call_draw_features(limits.draw_features, (data.n_features, constraints, limits, groups, tries))
+    else:
         for feature in range(data.n_features):
-            if tries[feature]:
-                tries[feature] = mask[position]
-                position += 1
+            tries[feature] = constraints.columns[feature]
 
 
 @jit(internal=True)
@@ -197,11 +184,11 @@ def _build(control, team, data, limits, buffers, words, node):
     place = ints[SLOT] * size if part == 0 else (part - 1) * size
     clear(target, place + first * width, place + last * width)
     features = (data.n_features, first, last, SPARSE * ints[COUNT] < data.n_samples)
-    slots = (data.n_slots, limits.n_words)
     unit = 0 if limits.is_wide else np.int64(1) << limits.count_shift
     for member in range(part * n_feature_parts, (part + 1) * n_feature_parts):
         bounds = (buffers.segments[member, node, 0], buffers.segments[member, node, 1])
-        add_rows(data.rows, features, slots, buffers.samples, bounds, words, unit, target, place)
+        args = (data.rows, features, data.n_slots, buffers.samples, bounds, words, unit, target, place)
+        _call_add_rows(limits.add_rows, args)
     if by_rows:
         if not barrier(control, n_threads):
             return False
@@ -229,7 +216,7 @@ def _enter_root_sums(control, team, data, constraints, limits, buffers, units, f
         buffers.result_ints[0, 0, R_ROOT_G] = g
         buffers.result_ints[0, 0, R_ROOT_H] = h
         if h * units[1] >= limits.min_hessian:
-            _draw_features(data, constraints, limits, buffers.allowed[0, 0], buffers.tries[0])
+            _choose_features(data, constraints, limits, buffers.allowed[0, 0], buffers.tries[0])
     if not barrier(control, n_threads):
         return False
     floats[0, SUM_G] = buffers.result_ints[0, 0, R_ROOT_G] * units[0]
@@ -253,19 +240,9 @@ def _scan(data, constraints, limits, buffers, thread_idx, side, node, units, fea
     if data.is_categorical[feature]:
         columns = (feature, data.n_bins[feature], has_missing, data.missing_bin)
         bitset = buffers.result_bitsets[thread_idx, side]
-        scan_categories(
-            buffers.pool,
-            start,
-            columns,
-            floats,
-            n_node,
-            units,
-            limits,
-            scan_ints,
-            scan_floats,
-            results,
-            bitset,
-        )
+        work = (scan_ints, scan_floats, results, bitset)
+        args = (buffers.pool, start, columns, floats, n_node, units, limits, *work)
+        _call_scan_categories(limits.scan_categories, args)
     else:
         columns = (feature, data.n_bins[feature], has_missing, np.int64(constraints.monotonic[feature]))
         scan_feature(
@@ -417,7 +394,7 @@ def _split_next(thread_idx, data, constraints, limits, buffers):
         may_split = not is_last and ints[left + side, COUNT] >= 2 * limits.min_samples_leaf
         state[MAY_SPLIT + side] = may_split
         if may_split and thread_idx == 0:
-            _draw_features(data, constraints, limits, allowed[left + side], buffers.tries[side])
+            _choose_features(data, constraints, limits, allowed[left + side], buffers.tries[side])
     _sort_samples(thread_idx, data, buffers, ints[node], node)
 
 

@@ -105,6 +105,10 @@ class GrowthLimits(NamedTuple):
     max_features: float
     draw_function: int  # addresses of a bit generator
     draw_state: int
+    # Addresses of kernels, 0 if not needed: see `fastfit.runtime.far_call`.
+    add_rows: int = 0
+    scan_categories: int = 0
+    draw_features: int = 0
 
 
 class Constraints(NamedTuple):

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastfit.kernels.histogram_build import ROWS_AHEAD, SUM_BLOCK
+from fastfit.kernels.histogram_build import COMMON_SLOTS, ROWS_AHEAD, SUM_BLOCK, rows_adder
+from fastfit.kernels.histogram_categories import scan_categories
+from fastfit.kernels.histogram_draw import draw_features
 from fastfit.kernels.histogram_growth import grow_trees
 from fastfit.kernels.histogram_tree import (
     BITSET_WORDS,
@@ -34,6 +36,7 @@ from fastfit.kernels.histogram_tree import (
     GrowthLimits,
 )
 from fastfit.runtime.bit_generator import NO_GENERATOR, generator_addresses
+from fastfit.runtime.far_call import address_of_kernel
 from fastfit.runtime.memory import aligned_zeros, whole_lines
 from fastfit.runtime.threads import run_team
 
@@ -144,6 +147,7 @@ class TreeGrower:
         self.limits = self._limits()
         self.constraints = _constraints(self.data, options)
         self.buffers = self._buffers()
+        self.limits = self._with_addresses()
         # Gradients and hessians of a sample in turn, for each of the trees: floats, which become integers in place.
         self.values = aligned_zeros((n_trees, 2 * n_samples), np.float32)
         self.tables = GrownTables(
@@ -190,6 +194,25 @@ class TreeGrower:
             max_features=float(options.max_features),
             draw_function=NO_GENERATOR[0],
             draw_state=NO_GENERATOR[1],
+        )
+
+    def _with_addresses(self):
+        """Return the limits with the addresses of the kernels that this data and these options need."""
+        data, limits, buffers = self.data, self.limits, self.buffers
+        pair, pool, samples = (0, 0), buffers.pool, buffers.samples
+        adder = rows_adder(limits.n_words, data.n_slots == COMMON_SLOTS)
+        added = (data.rows, (0, 0, 0, True), 0, samples, pair, pool, 0, pool, 0)
+        scan = draw = 0
+        if data.is_categorical.any():
+            ints, floats = buffers.ints[0, 0], buffers.floats[0, 0]
+            results = (ints, floats)
+            like = (pool, 0, (0, 0, 0, 0), floats, 0, (0.0, 0.0), limits, ints, floats, results)
+            scan = address_of_kernel(scan_categories, *like, buffers.bitsets[0, 0])
+        if limits.has_draws or len(self.constraints.groups) > 0:
+            tries, groups = buffers.tries[0], buffers.allowed[0, 0]
+            draw = address_of_kernel(draw_features, 0, self.constraints, limits, groups, tries)
+        return limits._replace(
+            add_rows=address_of_kernel(adder, *added), scan_categories=scan, draw_features=draw
         )
 
     def _buffers(self):
