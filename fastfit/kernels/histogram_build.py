@@ -23,8 +23,8 @@ import numpy as np
 from fastfit.runtime.bits import bits_float
 from fastfit.runtime.compile import REASSOCIATE, jit
 from fastfit.runtime.elements import set_element
-from fastfit.runtime.integer_pairs import add_pair, ask_for_line, load_pair, load_two, nearest_int32
-from fastfit.runtime.simd import element
+from fastfit.runtime.integer_pairs import add_to_slots, ask_for_line, load_pair, load_two, nearest_int32
+from fastfit.runtime.simd import address_of, element
 
 # Rows asked for ahead; the buffer of samples is as much longer.
 ROWS_AHEAD = 16
@@ -174,29 +174,16 @@ def _load_pair(words, sample, unit):
 
 
 @jit(inline=True, internal=True)
-def _add_pair(rows, place, histogram, slot, pair):
-    """Add a sample to the histogram of one feature, two words a slot."""
-    add_pair(histogram, slot + 2 * np.int64(element(rows, place)), pair)
-
-
-@jit(inline=True, internal=True)
 def _load_word(words, sample, unit):
     """Return what a sample adds to a slot of one word."""
     return element(words, sample)
-
-
-@jit(inline=True, internal=True)
-def _add_word(rows, place, histogram, slot, word):
-    """Add a sample to the histogram of one feature, one word a slot."""
-    slot += np.int64(element(rows, place))
-    set_element(histogram, slot, element(histogram, slot) + word)
 
 
 @functools.cache
 def rows_adder(n_words, has_common_slots):
     """Return the kernel that adds samples to histograms of so many words a slot, with COMMON_SLOTS slots or others."""
     known_slots = COMMON_SLOTS if has_common_slots else 0
-    load, add = (_load_word, _add_word) if n_words == 1 else (_load_pair, _add_pair)
+    load = _load_word if n_words == 1 else _load_pair
 
     @jit(internal=True)
     def add_rows(
@@ -212,10 +199,10 @@ def rows_adder(n_words, has_common_slots):
     ):
         """Add some samples to the histograms of some features."""
         n_features, first, last, is_sparse = features
-        width = n_words * (known_slots if known_slots > 0 else n_slots)
+        width = 8 * n_words * (known_slots if known_slots > 0 else n_slots)
         n_eights = (last - first) // 8
         n_rest = last - first - 8 * n_eights
-        offset += first * width
+        begin = address_of(histogram, offset) + first * width
         for position in range(bounds[0], bounds[1]):
             if is_sparse:
                 ahead = np.int64(element(samples, position + ROWS_AHEAD))
@@ -223,22 +210,21 @@ def rows_adder(n_words, has_common_slots):
             sample = np.int64(element(samples, position))
             added = load(words, sample, unit)
             place = sample * n_features + first
-            slot = offset
+            slot = begin
             for _ in range(n_eights):
-                add(rows, place, histogram, slot, added)
-                add(rows, place + 1, histogram, slot + width, added)
-                add(rows, place + 2, histogram, slot + 2 * width, added)
-                add(rows, place + 3, histogram, slot + 3 * width, added)
-                add(rows, place + 4, histogram, slot + 4 * width, added)
-                add(rows, place + 5, histogram, slot + 5 * width, added)
-                add(rows, place + 6, histogram, slot + 6 * width, added)
-                add(rows, place + 7, histogram, slot + 7 * width, added)
+                add_to_slots(rows, place, 8, slot, width, added)
                 slot += 8 * width
                 place += 8
-            for _ in range(n_rest):
-                add(rows, place, histogram, slot, added)
-                slot += width
-                place += 1
+            if n_rest & 4:
+                add_to_slots(rows, place, 4, slot, width, added)
+                slot += 4 * width
+                place += 4
+            if n_rest & 2:
+                add_to_slots(rows, place, 2, slot, width, added)
+                slot += 2 * width
+                place += 2
+            if n_rest & 1:
+                add_to_slots(rows, place, 1, slot, width, added)
 
     return add_rows
 

@@ -76,7 +76,7 @@ from fastfit.runtime.far_call import make_far_call
 from fastfit.runtime.team import barrier, stop_requested
 
 # Samples of a node from which a team shares them if features are few: histograms that are merged cost time, too.
-SAMPLES_TO_SHARE = 4096
+SAMPLES_TO_SHARE = 8192
 # Rows of a node lie apart if it has less than one of so many: then they are asked for ahead.
 SPARSE = 2
 
