@@ -69,6 +69,7 @@ from fastfit.kernels.histogram_tree import (
     SUM_H,
     UPPER,
     VALUE,
+    MemberBuffers,
     begin_and_end,
 )
 from fastfit.runtime.compile import jit
@@ -145,21 +146,21 @@ def _choose_features(data, constraints, limits, groups, tries):
 
 
 @jit(internal=True)
-def _begin_root(limits, buffers, team, root_samples, n_root):
+def _begin_root(limits, mine, samples, team, root_samples, n_root):
     """Make the root the one new node, and deal its samples."""
     thread_idx, n_threads = team
-    deal_samples(root_samples, n_root, thread_idx, n_threads, buffers.samples)
-    buffers.segments[thread_idx, 0, 0] = dealt_to_others(n_root, thread_idx, n_threads)
-    buffers.segments[thread_idx, 0, 1] = dealt_to_others(n_root, thread_idx + 1, n_threads)
-    state = buffers.state[thread_idx]
-    _begin_node(buffers.ints[thread_idx], buffers.floats[thread_idx], 0, n_root, 0)
-    buffers.floats[thread_idx, 0, VALUE] = 0.0
-    buffers.ints[thread_idx, 0, SLOT] = 0
-    for group in range(buffers.allowed.shape[2]):
-        buffers.allowed[thread_idx, 0, group] = 1
-    n_pool = buffers.free.shape[1]
+    deal_samples(root_samples, n_root, thread_idx, n_threads, samples)
+    mine.segments[0, 0] = dealt_to_others(n_root, thread_idx, n_threads)
+    mine.segments[0, 1] = dealt_to_others(n_root, thread_idx + 1, n_threads)
+    state = mine.state
+    _begin_node(mine.ints, mine.floats, 0, n_root, 0)
+    mine.floats[0, VALUE] = 0.0
+    mine.ints[0, SLOT] = 0
+    for group in range(mine.allowed.shape[1]):
+        mine.allowed[0, group] = 1
+    n_pool = len(mine.free)
     for i in range(n_pool - 1):
-        buffers.free[thread_idx, i] = n_pool - 1 - i
+        mine.free[i] = n_pool - 1 - i
     state[N_FREE] = n_pool - 1
     state[N_WAITING] = 0
     state[N_NODES] = 1
@@ -170,20 +171,20 @@ def _begin_root(limits, buffers, team, root_samples, n_root):
 
 
 @jit(internal=True)
-def _build(control, team, data, limits, buffers, words, node):
+def _build(control, team, data, limits, buffers, words, place_of_node):
     """Add up the histogram of a node; False if told to stop. A member can then read its own features of it."""
     thread_idx, n_threads = team
-    ints = buffers.ints[thread_idx, node]
-    by_rows = limits.n_row_parts > 1 and ints[COUNT] > SAMPLES_TO_SHARE
+    node, n_node, slot = place_of_node
+    by_rows = limits.n_row_parts > 1 and n_node > SAMPLES_TO_SHARE
     n_feature_parts = limits.n_feature_parts if by_rows else n_threads
     part = thread_idx // n_feature_parts
     first, last = begin_and_end(data.n_features, thread_idx % n_feature_parts, n_feature_parts)
     width = data.n_slots * limits.n_words
     size = data.n_features * width
     target = buffers.pool if part == 0 else buffers.parts
-    place = ints[SLOT] * size if part == 0 else (part - 1) * size
+    place = slot * size if part == 0 else (part - 1) * size
     clear(target, place + first * width, place + last * width)
-    features = (data.n_features, first, last, SPARSE * ints[COUNT] < data.n_samples)
+    features = (data.n_features, first, last, SPARSE * n_node < data.n_samples)
     unit = 0 if limits.is_wide else np.int64(1) << limits.count_shift
     for member in range(part * n_feature_parts, (part + 1) * n_feature_parts):
         bounds = (buffers.segments[member, node, 0], buffers.segments[member, node, 1])
@@ -194,19 +195,18 @@ def _build(control, team, data, limits, buffers, words, node):
             return False
         first, last = begin_and_end(data.n_features, thread_idx, n_threads)
         parts = (limits.n_row_parts, size)
-        merge_parts(buffers.parts, parts, first * width, last * width, buffers.pool, ints[SLOT] * size)
+        merge_parts(buffers.parts, parts, first * width, last * width, buffers.pool, slot * size)
     return True
 
 
 @jit(internal=True)
-def _enter_root_sums(control, team, data, constraints, limits, buffers, units, first):
+def _enter_root_sums(control, team, data, constraints, limits, buffers, mine, units):
     """Find the root's sums in the histogram of its first feature, and draw its features; False if told to stop."""
-    thread_idx, n_threads = team
-    floats = buffers.floats[thread_idx]
-    if thread_idx == 0:
+    floats = mine.floats
+    if team[0] == 0:
         g = np.int64(0)
         h = np.int64(0)
-        slot = first * data.n_slots * limits.n_words
+        slot = np.int64(0)
         for _ in range(data.n_slots):
             slot_g, slot_h = slot_sums(buffers.pool, slot, limits)
             g += slot_g
@@ -216,26 +216,25 @@ def _enter_root_sums(control, team, data, constraints, limits, buffers, units, f
         buffers.result_ints[0, 0, R_ROOT_G] = g
         buffers.result_ints[0, 0, R_ROOT_H] = h
         if h * units[1] >= limits.min_hessian:
-            _choose_features(data, constraints, limits, buffers.allowed[0, 0], buffers.tries[0])
-    if not barrier(control, n_threads):
+            _choose_features(data, constraints, limits, mine.allowed[0], buffers.tries[0])
+    if not barrier(control, team[1]):
         return False
     floats[0, SUM_G] = buffers.result_ints[0, 0, R_ROOT_G] * units[0]
     floats[0, SUM_H] = buffers.result_ints[0, 0, R_ROOT_H] * units[1]
     if floats[0, SUM_H] < limits.min_hessian:
-        buffers.state[thread_idx, MAY_SPLIT] = 0
+        mine.state[MAY_SPLIT] = 0
     return True
 
 
 @jit(internal=True)
-def _scan(data, constraints, limits, buffers, thread_idx, side, node, units, feature):
-    """Look for a better split of a new node by one feature; ``side`` is where the result goes."""
-    floats = buffers.floats[thread_idx, node]
-    ints = buffers.ints[thread_idx, node]
-    n_node = ints[COUNT]
+def _scan(data, constraints, limits, buffers, floats, node, thread_and_side, units, feature):
+    """Look for a better split of a new node, given its samples and slot, by one feature; where the result goes."""
+    n_node, slot = node
+    thread_idx, side = thread_and_side
     scan_ints = buffers.scan_ints[thread_idx]
     scan_floats = buffers.scan_floats[thread_idx]
     results = (buffers.result_ints[thread_idx, side], buffers.result_floats[thread_idx, side])
-    start = (ints[SLOT] * data.n_features + feature) * data.n_slots * limits.n_words
+    start = (slot * data.n_features + feature) * data.n_slots * limits.n_words
     has_missing = np.int64(data.has_missing[feature])
     if data.is_categorical[feature]:
         columns = (feature, data.n_bins[feature], has_missing, data.missing_bin)
@@ -251,11 +250,11 @@ def _scan(data, constraints, limits, buffers, thread_idx, side, node, units, fea
 
 
 @jit(internal=True)
-def _find_splits(control, team, data, constraints, limits, buffers, words, units):
+def _find_splits(control, team, data, constraints, limits, buffers, mine, words, units):
     """Find the splits of the new nodes that may be split; False if told to stop."""
     thread_idx, n_threads = team
-    state = buffers.state[thread_idx]
-    ints = buffers.ints[thread_idx]
+    state = mine.state
+    ints = mine.ints
     left = state[FIRST_NEW]
     is_root = state[N_NEW] == 1
     is_left_smaller = is_root or ints[left, COUNT] < ints[left + 1, COUNT]
@@ -265,11 +264,12 @@ def _find_splits(control, team, data, constraints, limits, buffers, words, units
         # The larger child takes its parent's histogram, to change, and the smaller one a free place.
         state[N_FREE] -= 1
         ints[larger, SLOT] = ints[state[PARENT], SLOT]
-        ints[smaller, SLOT] = buffers.free[thread_idx, state[N_FREE]]
-    if not _build(control, team, data, limits, buffers, words, smaller):
+        ints[smaller, SLOT] = mine.free[state[N_FREE]]
+    place_of_node = (smaller, ints[smaller, COUNT], ints[smaller, SLOT])
+    if not _build(control, team, data, limits, buffers, words, place_of_node):
         return False
     first, last = begin_and_end(data.n_features, thread_idx, n_threads)
-    if is_root and not _enter_root_sums(control, team, data, constraints, limits, buffers, units, first):
+    if is_root and not _enter_root_sums(control, team, data, constraints, limits, buffers, mine, units):
         return False
     for side in range(2):
         buffers.result_floats[thread_idx, side, R_GAIN] = -1.0
@@ -284,7 +284,9 @@ def _find_splits(control, team, data, constraints, limits, buffers, words, units
             subtract(buffers.pool, slots[0] * width, slots[1] * width, width)
         for side in range(2):
             if state[MAY_SPLIT + side] and buffers.tries[side, feature]:
-                _scan(data, constraints, limits, buffers, thread_idx, side, left + side, units, feature)
+                node = (ints[left + side, COUNT], ints[left + side, SLOT])
+                floats = mine.floats[left + side]
+                _scan(data, constraints, limits, buffers, floats, node, (thread_idx, side), units, feature)
     return barrier(control, n_threads)
 
 
@@ -307,29 +309,29 @@ def _take_best(result_ints, result_floats, side, ints, floats):
 
 
 @jit(internal=True)
-def _keep_new(buffers, limits, thread_idx):
+def _keep_new(mine, result_ints, result_floats, result_bitsets, best_first):
     """Let the new nodes that can be split wait, and take back the places of the others' histograms."""
-    state = buffers.state[thread_idx]
-    ints = buffers.ints[thread_idx]
-    floats = buffers.floats[thread_idx]
+    state = mine.state
+    ints = mine.ints
+    floats = mine.floats
     left = state[FIRST_NEW]
     # Without an order of its own the smaller child is split first: then few histograms wait.
     is_right_first = False
-    if limits.best_first == 0 and state[N_NEW] == 2:
+    if best_first == 0 and state[N_NEW] == 2:
         is_right_first = ints[left, COUNT] < ints[left + 1, COUNT]
     for turn in range(state[N_NEW]):
         side = 1 - turn if is_right_first else turn
         node = left + side
         if state[MAY_SPLIT + side]:
-            best = _take_best(buffers.result_ints, buffers.result_floats, side, ints[node], floats[node])
+            best = _take_best(result_ints, result_floats, side, ints[node], floats[node])
             if ints[node, IS_CATEGORICAL]:
                 for word in range(BITSET_WORDS):
-                    buffers.bitsets[thread_idx, node, word] = buffers.result_bitsets[best, side, word]
+                    mine.bitsets[node, word] = result_bitsets[best, side, word]
         if floats[node, GAIN] > 0.0:
-            push(buffers.heap[thread_idx], floats, state[N_WAITING], node, limits.best_first)
+            push(mine.heap, floats, state[N_WAITING], node, best_first)
             state[N_WAITING] += 1
         else:
-            buffers.free[thread_idx, state[N_FREE]] = ints[node, SLOT]
+            mine.free[state[N_FREE]] = ints[node, SLOT]
             state[N_FREE] += 1
 
 
@@ -369,13 +371,13 @@ def _enter_children(has_missing, monotonic, groups, limits, ints, floats, allowe
 
 
 @jit(internal=True)
-def _split_next(thread_idx, data, constraints, limits, buffers):
+def _split_next(thread_idx, data, constraints, limits, mine, samples, other_samples, tries):
     """Split the next of the nodes that wait, and the member's own samples of it."""
-    state = buffers.state[thread_idx]
-    ints = buffers.ints[thread_idx]
-    floats = buffers.floats[thread_idx]
-    allowed = buffers.allowed[thread_idx]
-    node = pop(buffers.heap[thread_idx], floats, state[N_WAITING], limits.best_first)
+    state = mine.state
+    ints = mine.ints
+    floats = mine.floats
+    allowed = mine.allowed
+    node = pop(mine.heap, floats, state[N_WAITING], limits.best_first)
     left = state[N_NODES]
     state[PARENT] = node
     state[FIRST_NEW] = left
@@ -394,22 +396,22 @@ def _split_next(thread_idx, data, constraints, limits, buffers):
         may_split = not is_last and ints[left + side, COUNT] >= 2 * limits.min_samples_leaf
         state[MAY_SPLIT + side] = may_split
         if may_split and thread_idx == 0:
-            _choose_features(data, constraints, limits, allowed[left + side], buffers.tries[side])
-    _sort_samples(thread_idx, data, buffers, ints[node], node)
+            _choose_features(data, constraints, limits, allowed[left + side], tries[side])
+    _sort_samples(data, mine, samples, other_samples, ints[node], node)
 
 
 @jit(internal=True)
-def _sort_samples(thread_idx, data, buffers, ints, node):
+def _sort_samples(data, mine, samples, other_samples, ints, node):
     """Sort a member's samples of a node out to its children."""
-    goes_left = buffers.goes_left[thread_idx]
+    goes_left = mine.goes_left
     is_categorical = ints[IS_CATEGORICAL] != 0
-    bitset = buffers.bitsets[thread_idx, node if is_categorical else 0]
+    bitset = mine.bitsets[node if is_categorical else 0]
     fill_table(ints[BIN], ints[MISSING_LEFT], data.missing_bin, is_categorical, bitset, goes_left)
-    segments = buffers.segments[thread_idx]
+    segments = mine.segments
     start = segments[node, 0]
     end = segments[node, 1]
     column = ints[FEATURE] * data.n_samples
-    middle = sort_out(data.columns, column, goes_left, buffers.samples, (start, end), buffers.other_samples)
+    middle = sort_out(data.columns, column, goes_left, samples, (start, end), other_samples)
     left = ints[LEFT]
     segments[left, 0] = start
     segments[left, 1] = middle
@@ -418,39 +420,54 @@ def _sort_samples(thread_idx, data, buffers, ints, node):
 
 
 @jit(internal=True)
-def _grow(control, team, data, constraints, limits, buffers, words, units, root_samples, n_root):
+def _grow(control, team, data, constraints, limits, buffers, mine, words, units, root_samples, n_root):
     """Grow one tree; False if told to stop."""
     thread_idx = team[0]
-    state = buffers.state[thread_idx]
-    _begin_root(limits, buffers, team, root_samples, n_root)
+    state = mine.state
+    _begin_root(limits, mine, buffers.samples, team, root_samples, n_root)
     goes_on = barrier(control, team[1])
     while goes_on:
         if state[MAY_SPLIT] or state[MAY_SPLIT + 1]:
-            if not _find_splits(control, team, data, constraints, limits, buffers, words, units):
+            if not _find_splits(control, team, data, constraints, limits, buffers, mine, words, units):
                 goes_on = False
                 break
-            _keep_new(buffers, limits, thread_idx)
+            results = (buffers.result_ints, buffers.result_floats, buffers.result_bitsets)
+            _keep_new(mine, *results, limits.best_first)
         elif state[N_NEW] == 2:
-            buffers.free[thread_idx, state[N_FREE]] = buffers.ints[thread_idx, state[PARENT], SLOT]
+            mine.free[state[N_FREE]] = mine.ints[state[PARENT], SLOT]
             state[N_FREE] += 1
         if state[N_WAITING] == 0:
             break
-        _split_next(thread_idx, data, constraints, limits, buffers)
+        samples = (buffers.samples, buffers.other_samples)
+        _split_next(thread_idx, data, constraints, limits, mine, *samples, buffers.tries)
         may_split = state[MAY_SPLIT] or state[MAY_SPLIT + 1]
         goes_on = barrier(control, team[1]) if may_split else not stop_requested(control)
     return goes_on
 
 
 @jit(internal=True)
-def _update_raw(thread_idx, buffers, limits, raw, first):
+def _own_part(buffers, thread_idx):
+    """Return a member's own part of the memory."""
+    return MemberBuffers(
+        buffers.ints[thread_idx],
+        buffers.floats[thread_idx],
+        buffers.state[thread_idx],
+        buffers.segments[thread_idx],
+        buffers.heap[thread_idx],
+        buffers.free[thread_idx],
+        buffers.bitsets[thread_idx],
+        buffers.allowed[thread_idx],
+        buffers.goes_left[thread_idx],
+    )
+
+
+@jit(internal=True)
+def _update_raw(mine, samples, shrinkage, raw, first):
     """Add the leaves' values to the predictions of a member's samples."""
-    ints = buffers.ints[thread_idx]
-    floats = buffers.floats[thread_idx]
-    segments = buffers.segments[thread_idx]
-    for node in range(buffers.state[thread_idx, N_NODES]):
-        if ints[node, IS_LEAF]:
-            bounds = (segments[node, 0], segments[node, 1])
-            add_leaf_value(buffers.samples, bounds, floats[node, VALUE] * limits.shrinkage, raw, first)
+    for node in range(mine.state[N_NODES]):
+        if mine.ints[node, IS_LEAF]:
+            bounds = (mine.segments[node, 0], mine.segments[node, 1])
+            add_leaf_value(samples, bounds, mine.floats[node, VALUE] * shrinkage, raw, first)
 
 
 @jit
@@ -471,6 +488,7 @@ def grow_trees(
     """Grow a tree for each prediction of a sample, and add its values to the predictions."""
     team = (thread_idx, n_threads)
     n_root = len(root_samples) if len(root_samples) > 0 else data.n_samples
+    mine = _own_part(buffers, thread_idx)
     for tree in range(len(tables.sizes)):
         words = all_words[tree]
         units = _round_all(control, team, buffers, values[tree], words, limits)
@@ -478,18 +496,19 @@ def grow_trees(
             return
         if limits.is_wide:
             words = buffers.wide
-        if not _grow(control, team, data, constraints, limits, buffers, words, units, root_samples, n_root):
+        of_tree = (words, units, root_samples, n_root)
+        if not _grow(control, team, data, constraints, limits, buffers, mine, *of_tree):
             return
         if limits.updates_raw:
-            _update_raw(thread_idx, buffers, limits, raw, tree * data.n_samples)
+            _update_raw(mine, buffers.samples, limits.shrinkage, raw, tree * data.n_samples)
         if thread_idx == 0:
             write_table(
                 data,
                 limits,
-                buffers.ints[0],
-                buffers.floats[0],
-                buffers.bitsets[0],
-                buffers.heap[0],
+                mine.ints,
+                mine.floats,
+                mine.bitsets,
+                mine.heap,
                 tables,
                 tree,
             )

@@ -148,6 +148,20 @@ class GrowthBuffers(NamedTuple):
     )  # (2, 2 * n_features) uint8: features that the left and the right child may try, and scratch
 
 
+class MemberBuffers(NamedTuple):
+    """A member's own part of the team's memory: views that are made once, for they take a compiler its time."""
+
+    ints: np.ndarray  # (capacity, NODE_INTS) int64
+    floats: np.ndarray  # (capacity, NODE_FLOATS) float64
+    state: np.ndarray  # (STATE_INTS,) int64
+    segments: np.ndarray  # (capacity, 2) int64
+    heap: np.ndarray  # (capacity,) int64
+    free: np.ndarray  # (n_pool,) int64
+    bitsets: np.ndarray  # (capacity or 1, BITSET_WORDS) uint32
+    allowed: np.ndarray  # (capacity, n_groups) uint8
+    goes_left: np.ndarray  # (256,) uint8
+
+
 class GrownTables(NamedTuple):
     """Trees as they come out, one for each of the predictions of a sample."""
 
