@@ -20,143 +20,15 @@ import functools
 
 import numpy as np
 
-from fastfit.runtime.bits import bits_float
-from fastfit.runtime.compile import REASSOCIATE, jit
+from fastfit.runtime.compile import jit
 from fastfit.runtime.elements import set_element
-from fastfit.runtime.integer_pairs import add_to_slots, ask_for_line, load_pair, load_two, nearest_int32
+from fastfit.runtime.integer_pairs import add_to_slots, ask_for_line, load_pair, load_two
 from fastfit.runtime.simd import address_of, element
 
 # Rows asked for ahead; the buffer of samples is as much longer.
 ROWS_AHEAD = 16
 # Slots of a feature where there are 256 bins: known when kernels are compiled, it saves an addition an update.
 COMMON_SLOTS = 260
-# Samples whose gradients are added up one after the other, and then block by block: as any team adds them.
-SUM_BLOCK = 4096
-_LARGEST_EXPONENT = 100  # of a scale, so that it is a float32 whatever the gradients are
-_ROUNDING = 6755399441055744.0  # 1.5 * 2**52: adding it leaves no digits behind the point
-
-
-@jit(inline=True, internal=True)
-def _bounded(exponent):
-    """Return the exponent within what a float32 has."""
-    exponent = exponent if exponent < _LARGEST_EXPONENT else _LARGEST_EXPONENT
-    return exponent if exponent > -_LARGEST_EXPONENT else -_LARGEST_EXPONENT
-
-
-@jit(internal=True)
-def power_for(greatest, n_bits):
-    """Return the exponent of the power of two that takes a number below 2**n_bits, given the bits of a float32."""
-    return _bounded(n_bits - ((greatest >> 23) & 0xFF) + 126)
-
-
-@jit(internal=True)
-def power_for_sum(total, n_bits):
-    """Return the exponent of the power of two that takes a sum below 2**n_bits, and 0 below it, too."""
-    exponent = n_bits
-    while exponent < _LARGEST_EXPONENT and total < 0.5:
-        total *= 2.0
-        exponent += 1
-    while exponent > -_LARGEST_EXPONENT and total >= 1.0:
-        total *= 0.5
-        exponent -= 1
-    return exponent
-
-
-@jit(internal=True, fastmath=REASSOCIATE)
-def add_magnitudes(
-    values,  # (2 * n,) float32: gradients and hessians in turn
-    first,  # bounds of the blocks to add up
-    last,
-    sums,  # (n_blocks,) float64, out
-):
-    """Add up the magnitudes of gradients, block by block."""
-    n_samples = len(values) // 2
-    for block in range(first, last):
-        start = block * SUM_BLOCK
-        end = start + SUM_BLOCK if start + SUM_BLOCK < n_samples else n_samples
-        total = 0.0
-        for i in range(start, end):
-            total += abs(np.float64(element(values, 2 * i)))
-        sums[block] = total
-
-
-@jit(internal=True)
-def find_greatest(
-    words,  # (n,) int64: the bits of a float32 gradient below those of a float32 hessian
-    start,
-    end,
-    greatest_out,  # (2,) int64: the bits of the greatest magnitudes
-):
-    """Find the greatest gradient and hessian of some samples: bits of positive floats are in the floats' order."""
-    greatest_g = np.int64(0)
-    greatest_h = np.int64(0)
-    for i in range(start, end):
-        word = element(words, i)
-        g = word & 0x7FFFFFFF
-        h = (word >> 32) & 0x7FFFFFFF
-        greatest_g = g if g > greatest_g else greatest_g
-        greatest_h = h if h > greatest_h else greatest_h
-    greatest_out[0] = greatest_g
-    greatest_out[1] = greatest_h
-
-
-@jit(internal=True)
-def round_to_pairs(
-    values,  # (2 * n,) float32: gradients and hessians in turn
-    words,  # the same memory as int64, out: gradients in the low half, hessians in the high one
-    start,
-    end,
-    g_power,
-    h_power,
-):
-    """Multiply gradients and hessians by powers of two and round them to integers, in place."""
-    g_scale = bits_float(np.uint32((g_power + 127) << 23))
-    h_scale = bits_float(np.uint32((h_power + 127) << 23))
-    for i in range(start, end):
-        g = nearest_int32(element(values, 2 * i) * g_scale)
-        h = nearest_int32(element(values, 2 * i + 1) * h_scale)
-        set_element(words, i, (np.int64(h) << 32) | (np.int64(g) & 0xFFFFFFFF))
-
-
-@jit(internal=True)
-def round_to_wide(
-    values,  # (2 * n,) float32: gradients and hessians in turn
-    wide,  # (2 * n,) int64, out: the same as integers below 2**51, and a unit added to the hessians
-    start,
-    end,
-    powers,  # those of two that gradients and hessians are multiplied by
-    unit,
-):
-    """Multiply gradients and hessians by powers of two and round them to integers of 64 bits."""
-    g_scale = 1.0 / unit_of(powers[0])
-    h_scale = 1.0 / unit_of(powers[1])
-    for i in range(start, end):
-        g = (np.float64(element(values, 2 * i)) * g_scale + _ROUNDING) - _ROUNDING
-        h = (np.float64(element(values, 2 * i + 1)) * h_scale + _ROUNDING) - _ROUNDING
-        set_element(wide, 2 * i, np.int64(g))
-        set_element(wide, 2 * i + 1, np.int64(h) + unit)
-
-
-@jit(internal=True)
-def round_to_words(
-    values,  # (2 * n,) float32: gradients and hessians in turn
-    words,  # the same memory as int64, out: a count of 1 in the low bits, the gradient above them
-    start,
-    end,
-    g_power,
-    count_bits,
-):
-    """Multiply gradients by a power of two and round them to integers, in place."""
-    g_scale = 1.0 / unit_of(g_power)
-    for i in range(start, end):
-        rounded = (np.float64(element(values, 2 * i)) * g_scale + _ROUNDING) - _ROUNDING
-        set_element(words, i, (np.int64(rounded) << count_bits) + 1)
-
-
-@jit(inline=True, internal=True)
-def unit_of(power):
-    """Return what an integer of 1 stands for, if numbers were multiplied by 2**power."""
-    return 1.0 / np.float64(bits_float(np.uint32((power + 127) << 23)))
 
 
 @jit(inline=True, internal=True)
@@ -192,7 +64,7 @@ def rows_adder(n_words, has_common_slots):
         n_slots,  # of a feature
         samples,  # (n_samples + padding,) uint32
         bounds,  # (start, end) of the samples to add
-        words,  # (n_samples,) int64: gradients and hessians, rounded; or (2 * n_samples,), see round_to_wide
+        words,  # (n_samples,) int64: gradients and hessians, rounded; or (2 * n_samples,), of wide ones
         unit,  # what one sample adds to the second of two words; 0 for wide ones, which have it
         histogram,  # int64: from offset on, a histogram
         offset,

@@ -8,19 +8,7 @@ samples, which it sorts out alone, and its features of the histograms, for which
 
 import numpy as np
 
-from fastfit.kernels.histogram_build import (
-    add_magnitudes,
-    clear,
-    find_greatest,
-    merge_parts,
-    power_for,
-    power_for_sum,
-    round_to_pairs,
-    round_to_wide,
-    round_to_words,
-    subtract,
-    unit_of,
-)
+from fastfit.kernels.histogram_build import clear, merge_parts, subtract
 from fastfit.kernels.histogram_heap import pop, push
 from fastfit.kernels.histogram_rows import (
     add_leaf_value,
@@ -82,6 +70,7 @@ SAMPLES_TO_SHARE = 8192
 SPARSE = 2
 
 # What only some fits need, or what has variants: apart, so that only what is used is compiled.
+_call_round = make_far_call()
 _call_add_rows = make_far_call()
 _call_scan_categories = make_far_call()
 _call_draw_features = make_far_call()
@@ -97,42 +86,6 @@ def _begin_node(ints, floats, node, n_samples, depth):
     floats[node, GAIN] = -1.0
     floats[node, LOWER] = -np.inf
     floats[node, UPPER] = np.inf
-
-
-@jit(internal=True)
-def _round_all(control, team, buffers, values, words, limits):
-    """Round gradients and hessians to integers, each member its part; return their units, or zeros if told to stop."""
-    thread_idx, n_threads = team
-    start, end = begin_and_end(len(words), thread_idx, n_threads)
-    if limits.n_words == 1:
-        first, last = begin_and_end(len(buffers.sums), thread_idx, n_threads)
-        add_magnitudes(values, first, last, buffers.sums)
-    else:
-        find_greatest(words, start, end, buffers.greatest[thread_idx])
-    if not barrier(control, n_threads):
-        return 0.0, 0.0
-    if limits.n_words == 1:
-        total = 0.0
-        for block in range(len(buffers.sums)):
-            total += buffers.sums[block]
-        g_power = power_for_sum(total, limits.gradient_bits)
-        round_to_words(values, words, start, end, g_power, limits.count_shift)
-        return (unit_of(g_power), 1.0) if barrier(control, n_threads) else (0.0, 0.0)
-    greatest_g = np.int64(0)
-    greatest_h = np.int64(0)
-    for member in range(n_threads):
-        g = buffers.greatest[member, 0]
-        h = buffers.greatest[member, 1]
-        greatest_g = g if g > greatest_g else greatest_g
-        greatest_h = h if h > greatest_h else greatest_h
-    g_power = power_for(greatest_g, limits.gradient_bits)
-    h_power = power_for(greatest_h, limits.hessian_bits)
-    if limits.is_wide:
-        unit = np.int64(1) << limits.count_shift
-        round_to_wide(values, buffers.wide, start, end, (g_power, h_power), unit)
-    else:
-        round_to_pairs(values, words, start, end, g_power, h_power)
-    return (unit_of(g_power), unit_of(h_power)) if barrier(control, n_threads) else (0.0, 0.0)
 
 
 @jit(internal=True)
@@ -153,7 +106,7 @@ def _begin_root(limits, mine, samples, team, root_samples, n_root):
     mine.segments[0, 0] = dealt_to_others(n_root, thread_idx, n_threads)
     mine.segments[0, 1] = dealt_to_others(n_root, thread_idx + 1, n_threads)
     state = mine.state
-    _begin_node(mine.ints, mine.floats, 0, n_root, 0)
+    _begin_node(mine.ints, mine.floats, np.int64(0), n_root, np.int64(0))
     mine.floats[0, VALUE] = 0.0
     mine.ints[0, SLOT] = 0
     for group in range(mine.allowed.shape[1]):
@@ -491,9 +444,12 @@ def grow_trees(
     mine = _own_part(buffers, thread_idx)
     for tree in range(len(tables.sizes)):
         words = all_words[tree]
-        units = _round_all(control, team, buffers, values[tree], words, limits)
-        if units[0] == 0.0:
+        scratch = (buffers.sums, buffers.greatest, buffers.units[thread_idx])
+        args = (control, team, values[tree], words, buffers.wide, *scratch, limits)
+        _call_round(limits.round, args)
+        if not barrier(control, n_threads):
             return
+        units = (buffers.units[thread_idx, 0], buffers.units[thread_idx, 1])
         if limits.is_wide:
             words = buffers.wide
         of_tree = (words, units, root_samples, n_root)

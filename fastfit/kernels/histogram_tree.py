@@ -106,6 +106,7 @@ class GrowthLimits(NamedTuple):
     draw_function: int  # addresses of a bit generator
     draw_state: int
     # Addresses of kernels, 0 if not needed: see `fastfit.runtime.far_call`.
+    round: int = 0
     add_rows: int = 0
     scan_categories: int = 0
     draw_features: int = 0
@@ -143,6 +144,7 @@ class GrowthBuffers(NamedTuple):
     result_floats: np.ndarray  # (n_threads, 2, RESULT_FLOATS) float64
     result_bitsets: np.ndarray  # (n_threads, 2, BITSET_WORDS) uint32
     greatest: np.ndarray  # (n_threads, 8) int64: bits of the greatest gradient and hessian
+    units: np.ndarray  # (n_threads, 8) float64: what one stands for, of gradients and of hessians
     tries: (
         np.ndarray
     )  # (2, 2 * n_features) uint8: features that the left and the right child may try, and scratch

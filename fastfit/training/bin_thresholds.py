@@ -130,8 +130,12 @@ def _sorted_with_weights(values, weights):
 
 def _thresholds(values, weights, max_bins):
     """Return a column's thresholds, given its values in ascending order."""
-    distinct = np.empty(max_bins)
-    n_distinct = take_distinct(values, distinct)
+    if len(values) < _MANY_VALUES:  # NumPy needs no compiler
+        distinct = values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
+        n_distinct = len(distinct)
+    else:
+        distinct = np.empty(max_bins)
+        n_distinct = take_distinct(values, distinct)
     if n_distinct == 1:
         return np.asarray([])
     if n_distinct <= max_bins:

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastfit.kernels.histogram_build import COMMON_SLOTS, ROWS_AHEAD, SUM_BLOCK, rows_adder
+from fastfit.kernels.histogram_build import COMMON_SLOTS, ROWS_AHEAD, rows_adder
 from fastfit.kernels.histogram_categories import scan_categories
 from fastfit.kernels.histogram_draw import draw_features
 from fastfit.kernels.histogram_growth import grow_trees
+from fastfit.kernels.histogram_rounding import SUM_BLOCK, round_to_pairs, round_to_wide, round_to_words
 from fastfit.kernels.histogram_tree import (
     BITSET_WORDS,
     NODE_FLOATS,
@@ -212,8 +213,16 @@ class TreeGrower:
         if limits.has_draws or len(self.constraints.groups) > 0:
             tries, groups = buffers.tries[0], buffers.allowed[0, 0]
             draw = address_of_kernel(draw_features, 0, self.constraints, limits, groups, tries)
+        rounder = (
+            round_to_words if limits.n_words == 1 else round_to_wide if limits.is_wide else round_to_pairs
+        )
+        control, values, units = np.zeros(1, np.int64), np.zeros(1, np.float32), buffers.units[0]
+        rounded = (control, pair, values, pool, buffers.wide, buffers.sums, buffers.greatest, units, limits)
         return limits._replace(
-            add_rows=address_of_kernel(adder, *added), scan_categories=scan, draw_features=draw
+            round=address_of_kernel(rounder, *rounded),
+            add_rows=address_of_kernel(adder, *added),
+            scan_categories=scan,
+            draw_features=draw,
         )
 
     def _buffers(self):
@@ -245,6 +254,7 @@ class TreeGrower:
             result_floats=aligned_zeros((n_threads, 2, RESULT_FLOATS), np.float64),
             result_bitsets=np.zeros((n_threads, 2, BITSET_WORDS), np.uint32),
             greatest=aligned_zeros((n_threads, 8), np.int64),
+            units=aligned_zeros((n_threads, 8), np.float64),
             tries=np.ones((2, 2 * data.n_features), np.uint8),
         )
 
