@@ -5,7 +5,11 @@ two words of 64 bits: the sum of gradients, multiples of 2**-30 of the power of 
 float32 in the six uppermost powers of two), and the sum of hessians, to as many bits as leave room for the number of
 samples above it. Where all hessians are 1 the number is their sum, and a slot is one word: the number in the low
 bits, the sum of gradients above it, in units that let the magnitudes of all gradients together fill what is left (24
-bits for a mean gradient of 400 000). That is 0.36 ns an update, against 0.55 ns for two words.
+bits for a mean gradient of 400 000).
+
+An update takes four instructions and one store; measured 0.31 ns where the histogram is in the first-level cache, and
+0.40 ns for 28 features of 255 bins, which fill the second; a row costs 2 ns besides, and 3 to 6 ns more where rows lie
+apart.
 
 Of few samples each has 64 bits for its gradient and as many for its hessian. Then sums are exact, as scikit-learn's in
 float64 mostly are, and splits of equal gain are decided alike: on few samples different features often part them alike.

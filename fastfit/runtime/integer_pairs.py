@@ -35,16 +35,11 @@ def load_pair(array, index, unit):
 
 
 def load_two(array, index):
-    """Return ``array[index]`` of a 1-D contiguous int64 array and its neighbour as a pair; as in `add_pair`."""
-    return array[index : index + 2].copy()
-
-
-def add_pair(histogram, index, pair):
-    """Add a pair to ``histogram[index]`` and ``histogram[index + 1]`` of a 1-D int64 array; `index` is even.
+    """Return ``array[index]`` of a 1-D contiguous int64 array and its neighbour as a pair; `index` is even.
 
     The array begins where a cache line begins (:mod:`fastfit.runtime.memory`).
     """
-    histogram[index : index + 2] += pair
+    return array[index : index + 2].copy()
 
 
 def add_to_slots(bins, place, count, address, width, added):
@@ -58,12 +53,6 @@ def add_to_slots(bins, place, count, address, width, added):
     for k in range(count):
         slot = int(address) + k * int(width) + 8 * words * int(bins[place + k])
         np.frombuffer((ctypes.c_int64 * words).from_address(slot), np.int64)[:] += added
-
-
-def load_four_bytes(array, index):
-    """Return four neighbours of a 1-D contiguous uint8 array as a uint32, the first in its lowest byte."""
-    first, second, third, fourth = (int(value) for value in array[index : index + 4])
-    return np.uint32(first | second << 8 | third << 16 | fourth << 24)
 
 
 def ask_for_line(array, index):
@@ -109,19 +98,6 @@ def _define_load_two(typing_context, array, index):
     return _PAIR(array, index), generate
 
 
-@compiles(add_pair)
-def _define_add_pair(typing_context, histogram, index, pair):
-    _check_array(histogram, writes=True, of_floats=False)
-    _check(histogram.dtype == types.int64, f"expected an array of int64, got {histogram}")
-
-    def generate(context, builder, signature, values):
-        pointer = _pointer(context, builder, histogram, values[0], index, values[1], _PAIR_OF_INT64)
-        builder.store(builder.add(builder.load(pointer, align=16), values[2]), pointer, align=16)
-        return context.get_dummy_value()
-
-    return types.void(histogram, index, pair), generate
-
-
 @compiles(add_to_slots)
 def _define_add_to_slots(typing_context, bins, place, count, address, width, added):
     _check_array(bins, of_floats=False)
@@ -149,17 +125,6 @@ def _define_add_to_slots(typing_context, bins, place, count, address, width, add
         return context.get_dummy_value()
 
     return types.void(bins, place, count, address, width, added), generate
-
-
-@compiles(load_four_bytes)
-def _define_load_four_bytes(typing_context, array, index):
-    _check_array(array, of_floats=False)
-
-    def generate(context, builder, signature, values):
-        pointer = _pointer(context, builder, array, values[0], index, values[1])
-        return builder.load(builder.bitcast(pointer, _INT32.as_pointer()), align=1)
-
-    return types.uint32(array, index), generate
 
 
 @compiles(ask_for_line)

@@ -201,29 +201,44 @@ class TreeGrower:
     def _with_addresses(self):
         """Return the limits with the addresses of the kernels that this data and these options need."""
         data, limits, buffers = self.data, self.limits, self.buffers
-        pair, pool, samples = (0, 0), buffers.pool, buffers.samples
-        adder = rows_adder(limits.n_words, data.n_slots == COMMON_SLOTS)
-        added = (data.rows, (0, 0, 0, True), 0, samples, pair, pool, 0, pool, 0)
-        scan = draw = 0
+        kinds = (round_to_words, round_to_wide, round_to_pairs)
+        addresses = {
+            "round": _address(kinds[0 if limits.n_words == 1 else 2 - limits.is_wide], self._like_rounding),
+            "add_rows": _address(
+                rows_adder(limits.n_words, data.n_slots == COMMON_SLOTS),
+                lambda: (
+                    data.rows,
+                    (0, 0, 0, True),
+                    0,
+                    buffers.samples,
+                    (0, 0),
+                    buffers.pool,
+                    0,
+                    buffers.pool,
+                    0,
+                ),
+            ),
+        }
         if data.is_categorical.any():
-            ints, floats = buffers.ints[0, 0], buffers.floats[0, 0]
-            results = (ints, floats)
-            like = (pool, 0, (0, 0, 0, 0), floats, 0, (0.0, 0.0), limits, ints, floats, results)
-            scan = address_of_kernel(scan_categories, *like, buffers.bitsets[0, 0])
+            addresses["scan_categories"] = _address(scan_categories, self._like_scan)
         if limits.has_draws or len(self.constraints.groups) > 0:
-            tries, groups = buffers.tries[0], buffers.allowed[0, 0]
-            draw = address_of_kernel(draw_features, 0, self.constraints, limits, groups, tries)
-        rounder = (
-            round_to_words if limits.n_words == 1 else round_to_wide if limits.is_wide else round_to_pairs
-        )
-        control, values, units = np.zeros(1, np.int64), np.zeros(1, np.float32), buffers.units[0]
-        rounded = (control, pair, values, pool, buffers.wide, buffers.sums, buffers.greatest, units, limits)
-        return limits._replace(
-            round=address_of_kernel(rounder, *rounded),
-            add_rows=address_of_kernel(adder, *added),
-            scan_categories=scan,
-            draw_features=draw,
-        )
+            addresses["draw_features"] = _address(
+                draw_features,
+                lambda: (0, self.constraints, limits, buffers.allowed[0, 0], buffers.tries[0]),
+            )
+        return limits._replace(**addresses)
+
+    def _like_rounding(self):
+        buffers = self.buffers
+        scratch = (buffers.sums, buffers.greatest, buffers.units[0])
+        values = np.zeros(1, np.float32)
+        return np.zeros(1, np.int64), (0, 0), values, buffers.pool, buffers.wide, *scratch, self.limits
+
+    def _like_scan(self):
+        buffers = self.buffers
+        ints, floats = buffers.ints[0, 0], buffers.floats[0, 0]
+        node = ((0, 0, 0, 0), floats, 0, (0.0, 0.0), self.limits)
+        return buffers.pool, 0, *node, ints, floats, (ints, floats), buffers.bitsets[0, 0]
 
     def _buffers(self):
         data, capacity, n_threads = self.data, self.capacity, self.n_threads
@@ -326,6 +341,16 @@ class TreeGrower:
 
 
 _NO_BITSETS = np.zeros((0, BITSET_WORDS), np.uint32)
+
+
+_addresses = {}
+
+
+def _address(kernel, make_examples):
+    """Return a kernel's address; the types of its arguments are the same in every fit, and looked at once."""
+    if kernel not in _addresses:
+        _addresses[kernel] = address_of_kernel(kernel, *make_examples())
+    return _addresses[kernel]
 
 
 def _n_feature_parts(n_threads, n_features):
