@@ -156,7 +156,10 @@ def _build(control, team, data, limits, buffers, words, place_of_node):
 def _enter_root_sums(control, team, data, constraints, limits, buffers, mine, units):
     """Find the root's sums in the histogram of its first feature, and draw its features; False if told to stop."""
     floats = mine.floats
-    if team[0] == 0:
+    first, last = begin_and_end(data.n_features, team[0], team[1])
+    if (
+        first == 0 and last > 0
+    ):  # whose the first feature is: not always the first member's, if features are few
         g = np.int64(0)
         h = np.int64(0)
         slot = np.int64(0)
