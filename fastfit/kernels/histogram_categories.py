@@ -122,13 +122,18 @@ def scan_categories(
     n_used = _sort_categories(histogram, start, columns, scales, factor, order, values, row, limits)
     if n_used <= 1:
         return
-    none = (-1.0, 0, 0.0, 0.0, 0)
-    forth = _scan_direction(histogram, start, order, n_used, 1, node, n_node, scales, limits, none)
-    back = _scan_direction(histogram, start, order, n_used, -1, node, n_node, scales, limits, forth)
-    if not back[0] > result_floats[R_GAIN]:
+    best = (-1.0, np.int64(0), 0.0, 0.0, np.int64(0))
+    goes_back = False
+    for direction in range(1, -2, -2):
+        found = _scan_direction(
+            histogram, start, order, n_used, direction, node, n_node, scales, limits, best
+        )
+        goes_back = direction == -1 and found[0] > best[0]
+        best = found
+    if not best[0] > result_floats[R_GAIN]:
         return
-    enter_split(feature, (back[0], 0, 0), (back[2], back[3], back[4]), result_ints, result_floats)
+    enter_split(feature, (best[0], 0, 0), (best[2], best[3], best[4]), result_ints, result_floats)
     result_ints[R_IS_CATEGORICAL] = 1
-    _fill_bitset(order, n_used, back[1], -1 if back[0] > forth[0] else 1, bitset)
+    _fill_bitset(order, n_used, best[1], -1 if goes_back else 1, bitset)
     if has_missing:
         result_ints[R_MISSING_LEFT] = (bitset[missing_bin >> 5] >> np.uint32(missing_bin & 31)) & np.uint32(1)

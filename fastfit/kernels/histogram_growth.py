@@ -8,20 +8,7 @@ samples, which it sorts out alone, and its features of the histograms, for which
 
 import numpy as np
 
-from fastfit.kernels.histogram_build import (
-    add_magnitudes,
-    add_rows,
-    clear,
-    find_greatest,
-    merge_parts,
-    power_for,
-    power_for_sum,
-    round_to_pairs,
-    round_to_words,
-    subtract,
-    unit_of,
-)
-from fastfit.kernels.histogram_categories import scan_categories
+from fastfit.kernels.histogram_build import clear, merge_parts, subtract
 from fastfit.kernels.histogram_heap import pop, push
 from fastfit.kernels.histogram_rows import (
     add_leaf_value,
@@ -70,16 +57,23 @@ from fastfit.kernels.histogram_tree import (
     SUM_H,
     UPPER,
     VALUE,
+    MemberBuffers,
     begin_and_end,
 )
-from fastfit.runtime.bit_generator import shuffle_bytes
 from fastfit.runtime.compile import jit
+from fastfit.runtime.far_call import make_far_call
 from fastfit.runtime.team import barrier, stop_requested
 
 # Samples of a node from which a team shares them if features are few: histograms that are merged cost time, too.
-SAMPLES_TO_SHARE = 4096
+SAMPLES_TO_SHARE = 8192
 # Rows of a node lie apart if it has less than one of so many: then they are asked for ahead.
 SPARSE = 2
+
+# What only some fits need, or what has variants: apart, so that only what is used is compiled.
+_call_round = make_far_call()
+_call_add_rows = make_far_call()
+_call_scan_categories = make_far_call()
+_call_draw_features = make_far_call()
 
 
 @jit(internal=True)
@@ -95,79 +89,31 @@ def _begin_node(ints, floats, node, n_samples, depth):
 
 
 @jit(internal=True)
-def _round_all(control, team, buffers, values, words, limits):
-    """Round gradients and hessians to integers, each member its part; return their units, or zeros if told to stop."""
-    thread_idx, n_threads = team
-    start, end = begin_and_end(len(words), thread_idx, n_threads)
-    if limits.n_words == 1:
-        first, last = begin_and_end(len(buffers.sums), thread_idx, n_threads)
-        add_magnitudes(values, first, last, buffers.sums)
+def _choose_features(data, constraints, limits, groups, tries):
+    """Write down which features a node may try."""
+    if limits.draw_features != 0:
+        _call_draw_features(limits.draw_features, (data.n_features, constraints, limits, groups, tries))
     else:
-        find_greatest(words, start, end, buffers.greatest[thread_idx])
-    if not barrier(control, n_threads):
-        return 0.0, 0.0
-    if limits.n_words == 1:
-        total = 0.0
-        for block in range(len(buffers.sums)):
-            total += buffers.sums[block]
-        g_power = power_for_sum(total, limits.gradient_bits)
-        round_to_words(values, words, start, end, g_power, limits.count_shift)
-        return (unit_of(g_power), 1.0) if barrier(control, n_threads) else (0.0, 0.0)
-    greatest_g = np.int64(0)
-    greatest_h = np.int64(0)
-    for member in range(n_threads):
-        g = buffers.greatest[member, 0]
-        h = buffers.greatest[member, 1]
-        greatest_g = g if g > greatest_g else greatest_g
-        greatest_h = h if h > greatest_h else greatest_h
-    g_power = power_for(greatest_g, limits.gradient_bits)
-    h_power = power_for(greatest_h, limits.hessian_bits)
-    round_to_pairs(values, words, start, end, g_power, h_power)
-    return (unit_of(g_power), unit_of(h_power)) if barrier(control, n_threads) else (0.0, 0.0)
-
-
-@jit(internal=True)
-def _draw_features(data, constraints, limits, groups, tries):
-    """Write down which features a node may try: those of the tree, of its path's groups, and drawn for it."""
-    n_allowed = 0
-    for feature in range(data.n_features):
-        may_try = constraints.columns[feature]
-        if len(groups) > 0:
-            is_in_group = np.uint8(0)
-            for group in range(len(groups)):
-                is_in_group |= constraints.groups[group, feature] & groups[group]
-            may_try &= is_in_group
-        tries[feature] = may_try
-        n_allowed += may_try
-    if limits.has_draws and n_allowed > 0:
-        n_drawn = np.int64(np.ceil(limits.max_features * n_allowed))
-        mask = tries[data.n_features : data.n_features + n_allowed]
-        for i in range(n_allowed):
-            mask[i] = i < n_drawn or i == 0
-        shuffle_bytes(limits.draw_function, limits.draw_state, mask)
-        position = 0
         for feature in range(data.n_features):
-            if tries[feature]:
-                tries[feature] = mask[position]
-                position += 1
+            tries[feature] = constraints.columns[feature]
 
 
 @jit(internal=True)
-def _begin_root(limits, buffers, team, root_samples, n_root):
+def _begin_root(limits, mine, samples, team, root_samples, n_root):
     """Make the root the one new node, and deal its samples."""
     thread_idx, n_threads = team
-    deal_samples(root_samples, n_root, thread_idx, n_threads, buffers.samples)
-    buffers.segments[thread_idx, 0, 0] = dealt_to_others(n_root, thread_idx, n_threads)
-    buffers.segments[thread_idx, 0, 1] = dealt_to_others(n_root, thread_idx + 1, n_threads)
-    state = buffers.state[thread_idx]
-    _begin_node(buffers.ints[thread_idx], buffers.floats[thread_idx], 0, n_root, 0)
-    buffers.floats[thread_idx, 0, VALUE] = 0.0
-    buffers.ints[thread_idx, 0, SLOT] = 0
-    for group in range(buffers.allowed.shape[2]):
-        buffers.allowed[thread_idx, 0, group] = 1
-    n_pool = buffers.free.shape[1]
+    deal_samples(root_samples, n_root, thread_idx, n_threads, samples)
+    mine.segments[0, 0] = dealt_to_others(n_root, thread_idx, n_threads)
+    mine.segments[0, 1] = dealt_to_others(n_root, thread_idx + 1, n_threads)
+    state = mine.state
+    _begin_node(mine.ints, mine.floats, np.int64(0), n_root, np.int64(0))
+    mine.floats[0, VALUE] = 0.0
+    mine.ints[0, SLOT] = 0
+    for group in range(mine.allowed.shape[1]):
+        mine.allowed[0, group] = 1
+    n_pool = len(mine.free)
     for i in range(n_pool - 1):
-        buffers.free[thread_idx, i] = n_pool - 1 - i
+        mine.free[i] = n_pool - 1 - i
     state[N_FREE] = n_pool - 1
     state[N_WAITING] = 0
     state[N_NODES] = 1
@@ -178,43 +124,45 @@ def _begin_root(limits, buffers, team, root_samples, n_root):
 
 
 @jit(internal=True)
-def _build(control, team, data, limits, buffers, words, node):
+def _build(control, team, data, limits, buffers, words, place_of_node):
     """Add up the histogram of a node; False if told to stop. A member can then read its own features of it."""
     thread_idx, n_threads = team
-    ints = buffers.ints[thread_idx, node]
-    by_rows = limits.n_row_parts > 1 and ints[COUNT] > SAMPLES_TO_SHARE
+    node, n_node, slot = place_of_node
+    by_rows = limits.n_row_parts > 1 and n_node > SAMPLES_TO_SHARE
     n_feature_parts = limits.n_feature_parts if by_rows else n_threads
     part = thread_idx // n_feature_parts
     first, last = begin_and_end(data.n_features, thread_idx % n_feature_parts, n_feature_parts)
     width = data.n_slots * limits.n_words
     size = data.n_features * width
     target = buffers.pool if part == 0 else buffers.parts
-    place = ints[SLOT] * size if part == 0 else (part - 1) * size
+    place = slot * size if part == 0 else (part - 1) * size
     clear(target, place + first * width, place + last * width)
-    features = (data.n_features, first, last, SPARSE * ints[COUNT] < data.n_samples)
-    slots = (data.n_slots, limits.n_words)
-    unit = np.int64(1) << limits.count_shift
+    features = (data.n_features, first, last, SPARSE * n_node < data.n_samples)
+    unit = 0 if limits.is_wide else np.int64(1) << limits.count_shift
     for member in range(part * n_feature_parts, (part + 1) * n_feature_parts):
         bounds = (buffers.segments[member, node, 0], buffers.segments[member, node, 1])
-        add_rows(data.rows, features, slots, buffers.samples, bounds, words, unit, target, place)
+        args = (data.rows, features, data.n_slots, buffers.samples, bounds, words, unit, target, place)
+        _call_add_rows(limits.add_rows, args)
     if by_rows:
         if not barrier(control, n_threads):
             return False
         first, last = begin_and_end(data.n_features, thread_idx, n_threads)
         parts = (limits.n_row_parts, size)
-        merge_parts(buffers.parts, parts, first * width, last * width, buffers.pool, ints[SLOT] * size)
+        merge_parts(buffers.parts, parts, first * width, last * width, buffers.pool, slot * size)
     return True
 
 
 @jit(internal=True)
-def _enter_root_sums(control, team, data, constraints, limits, buffers, units, first):
+def _enter_root_sums(control, team, data, constraints, limits, buffers, mine, units):
     """Find the root's sums in the histogram of its first feature, and draw its features; False if told to stop."""
-    thread_idx, n_threads = team
-    floats = buffers.floats[thread_idx]
-    if thread_idx == 0:
+    floats = mine.floats
+    first, last = begin_and_end(data.n_features, team[0], team[1])
+    if (
+        first == 0 and last > 0
+    ):  # whose the first feature is: not always the first member's, if features are few
         g = np.int64(0)
         h = np.int64(0)
-        slot = first * data.n_slots * limits.n_words
+        slot = np.int64(0)
         for _ in range(data.n_slots):
             slot_g, slot_h = slot_sums(buffers.pool, slot, limits)
             g += slot_g
@@ -224,43 +172,32 @@ def _enter_root_sums(control, team, data, constraints, limits, buffers, units, f
         buffers.result_ints[0, 0, R_ROOT_G] = g
         buffers.result_ints[0, 0, R_ROOT_H] = h
         if h * units[1] >= limits.min_hessian:
-            _draw_features(data, constraints, limits, buffers.allowed[0, 0], buffers.tries[0])
-    if not barrier(control, n_threads):
+            _choose_features(data, constraints, limits, mine.allowed[0], buffers.tries[0])
+    if not barrier(control, team[1]):
         return False
     floats[0, SUM_G] = buffers.result_ints[0, 0, R_ROOT_G] * units[0]
     floats[0, SUM_H] = buffers.result_ints[0, 0, R_ROOT_H] * units[1]
     if floats[0, SUM_H] < limits.min_hessian:
-        buffers.state[thread_idx, MAY_SPLIT] = 0
+        mine.state[MAY_SPLIT] = 0
     return True
 
 
 @jit(internal=True)
-def _scan(data, constraints, limits, buffers, thread_idx, side, node, units, feature):
-    """Look for a better split of a new node by one feature; ``side`` is where the result goes."""
-    floats = buffers.floats[thread_idx, node]
-    ints = buffers.ints[thread_idx, node]
-    n_node = ints[COUNT]
+def _scan(data, constraints, limits, buffers, floats, node, thread_and_side, units, feature):
+    """Look for a better split of a new node, given its samples and slot, by one feature; where the result goes."""
+    n_node, slot = node
+    thread_idx, side = thread_and_side
     scan_ints = buffers.scan_ints[thread_idx]
     scan_floats = buffers.scan_floats[thread_idx]
     results = (buffers.result_ints[thread_idx, side], buffers.result_floats[thread_idx, side])
-    start = (ints[SLOT] * data.n_features + feature) * data.n_slots * limits.n_words
+    start = (slot * data.n_features + feature) * data.n_slots * limits.n_words
     has_missing = np.int64(data.has_missing[feature])
     if data.is_categorical[feature]:
         columns = (feature, data.n_bins[feature], has_missing, data.missing_bin)
         bitset = buffers.result_bitsets[thread_idx, side]
-        scan_categories(
-            buffers.pool,
-            start,
-            columns,
-            floats,
-            n_node,
-            units,
-            limits,
-            scan_ints,
-            scan_floats,
-            results,
-            bitset,
-        )
+        work = (scan_ints, scan_floats, results, bitset)
+        args = (buffers.pool, start, columns, floats, n_node, units, limits, *work)
+        _call_scan_categories(limits.scan_categories, args)
     else:
         columns = (feature, data.n_bins[feature], has_missing, np.int64(constraints.monotonic[feature]))
         scan_feature(
@@ -269,11 +206,11 @@ def _scan(data, constraints, limits, buffers, thread_idx, side, node, units, fea
 
 
 @jit(internal=True)
-def _find_splits(control, team, data, constraints, limits, buffers, words, units):
+def _find_splits(control, team, data, constraints, limits, buffers, mine, words, units):
     """Find the splits of the new nodes that may be split; False if told to stop."""
     thread_idx, n_threads = team
-    state = buffers.state[thread_idx]
-    ints = buffers.ints[thread_idx]
+    state = mine.state
+    ints = mine.ints
     left = state[FIRST_NEW]
     is_root = state[N_NEW] == 1
     is_left_smaller = is_root or ints[left, COUNT] < ints[left + 1, COUNT]
@@ -283,11 +220,12 @@ def _find_splits(control, team, data, constraints, limits, buffers, words, units
         # The larger child takes its parent's histogram, to change, and the smaller one a free place.
         state[N_FREE] -= 1
         ints[larger, SLOT] = ints[state[PARENT], SLOT]
-        ints[smaller, SLOT] = buffers.free[thread_idx, state[N_FREE]]
-    if not _build(control, team, data, limits, buffers, words, smaller):
+        ints[smaller, SLOT] = mine.free[state[N_FREE]]
+    place_of_node = (smaller, ints[smaller, COUNT], ints[smaller, SLOT])
+    if not _build(control, team, data, limits, buffers, words, place_of_node):
         return False
     first, last = begin_and_end(data.n_features, thread_idx, n_threads)
-    if is_root and not _enter_root_sums(control, team, data, constraints, limits, buffers, units, first):
+    if is_root and not _enter_root_sums(control, team, data, constraints, limits, buffers, mine, units):
         return False
     for side in range(2):
         buffers.result_floats[thread_idx, side, R_GAIN] = -1.0
@@ -302,7 +240,9 @@ def _find_splits(control, team, data, constraints, limits, buffers, words, units
             subtract(buffers.pool, slots[0] * width, slots[1] * width, width)
         for side in range(2):
             if state[MAY_SPLIT + side] and buffers.tries[side, feature]:
-                _scan(data, constraints, limits, buffers, thread_idx, side, left + side, units, feature)
+                node = (ints[left + side, COUNT], ints[left + side, SLOT])
+                floats = mine.floats[left + side]
+                _scan(data, constraints, limits, buffers, floats, node, (thread_idx, side), units, feature)
     return barrier(control, n_threads)
 
 
@@ -325,29 +265,29 @@ def _take_best(result_ints, result_floats, side, ints, floats):
 
 
 @jit(internal=True)
-def _keep_new(buffers, limits, thread_idx):
+def _keep_new(mine, result_ints, result_floats, result_bitsets, best_first):
     """Let the new nodes that can be split wait, and take back the places of the others' histograms."""
-    state = buffers.state[thread_idx]
-    ints = buffers.ints[thread_idx]
-    floats = buffers.floats[thread_idx]
+    state = mine.state
+    ints = mine.ints
+    floats = mine.floats
     left = state[FIRST_NEW]
     # Without an order of its own the smaller child is split first: then few histograms wait.
     is_right_first = False
-    if limits.best_first == 0 and state[N_NEW] == 2:
+    if best_first == 0 and state[N_NEW] == 2:
         is_right_first = ints[left, COUNT] < ints[left + 1, COUNT]
     for turn in range(state[N_NEW]):
         side = 1 - turn if is_right_first else turn
         node = left + side
         if state[MAY_SPLIT + side]:
-            best = _take_best(buffers.result_ints, buffers.result_floats, side, ints[node], floats[node])
+            best = _take_best(result_ints, result_floats, side, ints[node], floats[node])
             if ints[node, IS_CATEGORICAL]:
                 for word in range(BITSET_WORDS):
-                    buffers.bitsets[thread_idx, node, word] = buffers.result_bitsets[best, side, word]
+                    mine.bitsets[node, word] = result_bitsets[best, side, word]
         if floats[node, GAIN] > 0.0:
-            push(buffers.heap[thread_idx], floats, state[N_WAITING], node, limits.best_first)
+            push(mine.heap, floats, state[N_WAITING], node, best_first)
             state[N_WAITING] += 1
         else:
-            buffers.free[thread_idx, state[N_FREE]] = ints[node, SLOT]
+            mine.free[state[N_FREE]] = ints[node, SLOT]
             state[N_FREE] += 1
 
 
@@ -387,13 +327,13 @@ def _enter_children(has_missing, monotonic, groups, limits, ints, floats, allowe
 
 
 @jit(internal=True)
-def _split_next(thread_idx, data, constraints, limits, buffers):
+def _split_next(thread_idx, data, constraints, limits, mine, samples, other_samples, tries):
     """Split the next of the nodes that wait, and the member's own samples of it."""
-    state = buffers.state[thread_idx]
-    ints = buffers.ints[thread_idx]
-    floats = buffers.floats[thread_idx]
-    allowed = buffers.allowed[thread_idx]
-    node = pop(buffers.heap[thread_idx], floats, state[N_WAITING], limits.best_first)
+    state = mine.state
+    ints = mine.ints
+    floats = mine.floats
+    allowed = mine.allowed
+    node = pop(mine.heap, floats, state[N_WAITING], limits.best_first)
     left = state[N_NODES]
     state[PARENT] = node
     state[FIRST_NEW] = left
@@ -412,23 +352,22 @@ def _split_next(thread_idx, data, constraints, limits, buffers):
         may_split = not is_last and ints[left + side, COUNT] >= 2 * limits.min_samples_leaf
         state[MAY_SPLIT + side] = may_split
         if may_split and thread_idx == 0:
-            groups = allowed[left + side if len(constraints.groups) > 0 else 0]
-            _draw_features(data, constraints, limits, groups, buffers.tries[side])
-    _sort_samples(thread_idx, data, buffers, ints[node], node)
+            _choose_features(data, constraints, limits, allowed[left + side], tries[side])
+    _sort_samples(data, mine, samples, other_samples, ints[node], node)
 
 
 @jit(internal=True)
-def _sort_samples(thread_idx, data, buffers, ints, node):
+def _sort_samples(data, mine, samples, other_samples, ints, node):
     """Sort a member's samples of a node out to its children."""
-    goes_left = buffers.goes_left[thread_idx]
+    goes_left = mine.goes_left
     is_categorical = ints[IS_CATEGORICAL] != 0
-    bitset = buffers.bitsets[thread_idx, node if is_categorical else 0]
+    bitset = mine.bitsets[node if is_categorical else 0]
     fill_table(ints[BIN], ints[MISSING_LEFT], data.missing_bin, is_categorical, bitset, goes_left)
-    segments = buffers.segments[thread_idx]
+    segments = mine.segments
     start = segments[node, 0]
     end = segments[node, 1]
     column = ints[FEATURE] * data.n_samples
-    middle = sort_out(data.columns, column, goes_left, buffers.samples, (start, end), buffers.other_samples)
+    middle = sort_out(data.columns, column, goes_left, samples, (start, end), other_samples)
     left = ints[LEFT]
     segments[left, 0] = start
     segments[left, 1] = middle
@@ -437,39 +376,54 @@ def _sort_samples(thread_idx, data, buffers, ints, node):
 
 
 @jit(internal=True)
-def _grow(control, team, data, constraints, limits, buffers, words, units, root_samples, n_root):
+def _grow(control, team, data, constraints, limits, buffers, mine, words, units, root_samples, n_root):
     """Grow one tree; False if told to stop."""
     thread_idx = team[0]
-    state = buffers.state[thread_idx]
-    _begin_root(limits, buffers, team, root_samples, n_root)
+    state = mine.state
+    _begin_root(limits, mine, buffers.samples, team, root_samples, n_root)
     goes_on = barrier(control, team[1])
     while goes_on:
         if state[MAY_SPLIT] or state[MAY_SPLIT + 1]:
-            if not _find_splits(control, team, data, constraints, limits, buffers, words, units):
+            if not _find_splits(control, team, data, constraints, limits, buffers, mine, words, units):
                 goes_on = False
                 break
-            _keep_new(buffers, limits, thread_idx)
+            results = (buffers.result_ints, buffers.result_floats, buffers.result_bitsets)
+            _keep_new(mine, *results, limits.best_first)
         elif state[N_NEW] == 2:
-            buffers.free[thread_idx, state[N_FREE]] = buffers.ints[thread_idx, state[PARENT], SLOT]
+            mine.free[state[N_FREE]] = mine.ints[state[PARENT], SLOT]
             state[N_FREE] += 1
         if state[N_WAITING] == 0:
             break
-        _split_next(thread_idx, data, constraints, limits, buffers)
+        samples = (buffers.samples, buffers.other_samples)
+        _split_next(thread_idx, data, constraints, limits, mine, *samples, buffers.tries)
         may_split = state[MAY_SPLIT] or state[MAY_SPLIT + 1]
         goes_on = barrier(control, team[1]) if may_split else not stop_requested(control)
     return goes_on
 
 
 @jit(internal=True)
-def _update_raw(thread_idx, buffers, limits, raw, first):
+def _own_part(buffers, thread_idx):
+    """Return a member's own part of the memory."""
+    return MemberBuffers(
+        buffers.ints[thread_idx],
+        buffers.floats[thread_idx],
+        buffers.state[thread_idx],
+        buffers.segments[thread_idx],
+        buffers.heap[thread_idx],
+        buffers.free[thread_idx],
+        buffers.bitsets[thread_idx],
+        buffers.allowed[thread_idx],
+        buffers.goes_left[thread_idx],
+    )
+
+
+@jit(internal=True)
+def _update_raw(mine, samples, shrinkage, raw, first):
     """Add the leaves' values to the predictions of a member's samples."""
-    ints = buffers.ints[thread_idx]
-    floats = buffers.floats[thread_idx]
-    segments = buffers.segments[thread_idx]
-    for node in range(buffers.state[thread_idx, N_NODES]):
-        if ints[node, IS_LEAF]:
-            bounds = (segments[node, 0], segments[node, 1])
-            add_leaf_value(buffers.samples, bounds, floats[node, VALUE] * limits.shrinkage, raw, first)
+    for node in range(mine.state[N_NODES]):
+        if mine.ints[node, IS_LEAF]:
+            bounds = (mine.segments[node, 0], mine.segments[node, 1])
+            add_leaf_value(samples, bounds, mine.floats[node, VALUE] * shrinkage, raw, first)
 
 
 @jit
@@ -490,23 +444,30 @@ def grow_trees(
     """Grow a tree for each prediction of a sample, and add its values to the predictions."""
     team = (thread_idx, n_threads)
     n_root = len(root_samples) if len(root_samples) > 0 else data.n_samples
+    mine = _own_part(buffers, thread_idx)
     for tree in range(len(tables.sizes)):
         words = all_words[tree]
-        units = _round_all(control, team, buffers, values[tree], words, limits)
-        if units[0] == 0.0:
+        scratch = (buffers.sums, buffers.greatest, buffers.units[thread_idx])
+        args = (control, team, values[tree], words, buffers.wide, *scratch, limits)
+        _call_round(limits.round, args)
+        if not barrier(control, n_threads):
             return
-        if not _grow(control, team, data, constraints, limits, buffers, words, units, root_samples, n_root):
+        units = (buffers.units[thread_idx, 0], buffers.units[thread_idx, 1])
+        if limits.is_wide:
+            words = buffers.wide
+        of_tree = (words, units, root_samples, n_root)
+        if not _grow(control, team, data, constraints, limits, buffers, mine, *of_tree):
             return
         if limits.updates_raw:
-            _update_raw(thread_idx, buffers, limits, raw, tree * data.n_samples)
+            _update_raw(mine, buffers.samples, limits.shrinkage, raw, tree * data.n_samples)
         if thread_idx == 0:
             write_table(
                 data,
                 limits,
-                buffers.ints[0],
-                buffers.floats[0],
-                buffers.bitsets[0],
-                buffers.heap[0],
+                mine.ints,
+                mine.floats,
+                mine.bitsets,
+                mine.heap,
                 tables,
                 tree,
             )

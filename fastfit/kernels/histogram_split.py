@@ -161,7 +161,8 @@ def fill_gains(
         count = word >> count_shift
         own_g = element(sums, b) * scales[0]
         own_h = (word & hessian_mask) * scales[1]
-        # In the same order whichever side the sums are of: equal splits must have equal gains to the last bit.
+        # In scikit-learn's order, whichever side the sums are of: it rounds the gains of mirrored splits apart, and
+        # so decides between them.
         left_g = node_g - own_g if from_right == 1 else own_g
         left_h = node_h - own_h if from_right == 1 else own_h
         right_g = own_g if from_right == 1 else node_g - own_g

@@ -1,5 +1,7 @@
 """A grown tree as a table: nodes depth first, the left child before the right one, as scikit-learn numbers them."""
 
+import numpy as np
+
 from fastfit.kernels.histogram_tree import (
     BIN,
     BITSET_WORDS,
@@ -59,7 +61,7 @@ def write_table(data, limits, ints, floats, bitsets, stack, tables, tree):
     stack[0] = 0
     n_waiting = 1
     n_nodes = 0
-    n_bitsets = 0
+    n_bitsets = np.int64(0)
     while n_waiting > 0:
         n_waiting -= 1
         waiting = stack[n_waiting]

@@ -96,6 +96,7 @@ class GrowthLimits(NamedTuple):
     count_shift: (
         int  # where the number of samples begins in a slot's second word; how many bits it has in one word
     )
+    is_wide: int  # gradients and hessians of a sample are 64 bits each: where samples are few
     n_row_parts: int  # the team is n_row_parts times n_feature_parts: see histogram_build
     n_feature_parts: int
     best_first: int  # 0: the order does not matter, and last in, first out needs fewer histograms
@@ -104,6 +105,11 @@ class GrowthLimits(NamedTuple):
     max_features: float
     draw_function: int  # addresses of a bit generator
     draw_state: int
+    # Addresses of kernels, 0 if not needed: see `fastfit.runtime.far_call`.
+    round: int = 0
+    add_rows: int = 0
+    scan_categories: int = 0
+    draw_features: int = 0
 
 
 class Constraints(NamedTuple):
@@ -118,6 +124,7 @@ class GrowthBuffers(NamedTuple):
     """Memory of a team, reused from tree to tree. What begins with n_threads belongs to a member each."""
 
     samples: np.ndarray  # (n_samples + padding,) uint32: a member's samples of each node are neighbours
+    wide: np.ndarray  # (2 * n_samples or 0,) int64: gradients and hessians in turn, if `is_wide`
     other_samples: np.ndarray  # (n_samples,) uint32
     segments: np.ndarray  # (n_threads, capacity, 2) int64: where a member's samples of a node begin and end
     sums: np.ndarray  # (n_blocks,) float64: of the magnitudes of gradients, block by block
@@ -129,7 +136,7 @@ class GrowthBuffers(NamedTuple):
     heap: np.ndarray  # (n_threads, capacity) int64
     free: np.ndarray  # (n_threads, n_pool) int64
     bitsets: np.ndarray  # (n_threads, capacity or 1, BITSET_WORDS) uint32: categories that go left
-    allowed: np.ndarray  # (n_threads, capacity or 1, n_groups) uint8: groups that hold a node's path
+    allowed: np.ndarray  # (n_threads, capacity, n_groups) uint8: groups that hold a node's path
     goes_left: np.ndarray  # (n_threads, 256) uint8
     scan_ints: np.ndarray  # (n_threads, 3 * row) int64, row = a whole number of cache lines
     scan_floats: np.ndarray  # the same memory as float64
@@ -137,9 +144,24 @@ class GrowthBuffers(NamedTuple):
     result_floats: np.ndarray  # (n_threads, 2, RESULT_FLOATS) float64
     result_bitsets: np.ndarray  # (n_threads, 2, BITSET_WORDS) uint32
     greatest: np.ndarray  # (n_threads, 8) int64: bits of the greatest gradient and hessian
+    units: np.ndarray  # (n_threads, 8) float64: what one stands for, of gradients and of hessians
     tries: (
         np.ndarray
     )  # (2, 2 * n_features) uint8: features that the left and the right child may try, and scratch
+
+
+class MemberBuffers(NamedTuple):
+    """A member's own part of the team's memory: views that are made once, for they take a compiler its time."""
+
+    ints: np.ndarray  # (capacity, NODE_INTS) int64
+    floats: np.ndarray  # (capacity, NODE_FLOATS) float64
+    state: np.ndarray  # (STATE_INTS,) int64
+    segments: np.ndarray  # (capacity, 2) int64
+    heap: np.ndarray  # (capacity,) int64
+    free: np.ndarray  # (n_pool,) int64
+    bitsets: np.ndarray  # (capacity or 1, BITSET_WORDS) uint32
+    allowed: np.ndarray  # (capacity, n_groups) uint8
+    goes_left: np.ndarray  # (256,) uint8
 
 
 class GrownTables(NamedTuple):

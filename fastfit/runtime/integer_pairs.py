@@ -6,6 +6,8 @@ price of adding a single integer. An addition to :mod:`fastfit.runtime.simd`, wi
 pair is a small NumPy array.
 """
 
+import ctypes
+
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -32,18 +34,25 @@ def load_pair(array, index, unit):
     return np.array([low, (word >> 32) + unit], np.int64)
 
 
-def add_pair(histogram, index, pair):
-    """Add a pair to ``histogram[index]`` and ``histogram[index + 1]`` of a 1-D int64 array; `index` is even.
+def load_two(array, index):
+    """Return ``array[index]`` of a 1-D contiguous int64 array and its neighbour as a pair; `index` is even.
 
     The array begins where a cache line begins (:mod:`fastfit.runtime.memory`).
     """
-    histogram[index : index + 2] += pair
+    return array[index : index + 2].copy()
 
 
-def load_four_bytes(array, index):
-    """Return four neighbours of a 1-D contiguous uint8 array as a uint32, the first in its lowest byte."""
-    first, second, third, fourth = (int(value) for value in array[index : index + 4])
-    return np.uint32(first | second << 8 | third << 16 | fourth << 24)
+def add_to_slots(bins, place, count, address, width, added):
+    """Add an int64, or a pair, to a slot in each of `count` neighbouring parts of a histogram.
+
+    Part k begins at the byte `address` + k * `width`, and its slot is ``bins[place + k]``; `bins` is a 1-D array of
+    uint8, and `count`, known at compile time, is 1, 2, 4 or 8. The bins are read at once, and take two instructions
+    each instead of a load and two more.
+    """
+    words = 1 if np.ndim(added) == 0 else 2
+    for k in range(count):
+        slot = int(address) + k * int(width) + 8 * words * int(bins[place + k])
+        np.frombuffer((ctypes.c_int64 * words).from_address(slot), np.int64)[:] += added
 
 
 def ask_for_line(array, index):
@@ -77,28 +86,45 @@ def _define_load_pair(typing_context, array, index, unit):
     return _PAIR(array, index, unit), generate
 
 
-@compiles(add_pair)
-def _define_add_pair(typing_context, histogram, index, pair):
-    _check_array(histogram, writes=True, of_floats=False)
-    _check(histogram.dtype == types.int64, f"expected an array of int64, got {histogram}")
+@compiles(load_two)
+def _define_load_two(typing_context, array, index):
+    _check_array(array, of_floats=False)
+    _check(array.dtype == types.int64, f"expected an array of int64, got {array}")
 
     def generate(context, builder, signature, values):
-        pointer = _pointer(context, builder, histogram, values[0], index, values[1], _PAIR_OF_INT64)
-        builder.store(builder.add(builder.load(pointer, align=16), values[2]), pointer, align=16)
+        pointer = _pointer(context, builder, array, values[0], index, values[1], _PAIR_OF_INT64)
+        return builder.load(pointer, align=16)
+
+    return _PAIR(array, index), generate
+
+
+@compiles(add_to_slots)
+def _define_add_to_slots(typing_context, bins, place, count, address, width, added):
+    _check_array(bins, of_floats=False)
+    _check(isinstance(count, types.IntegerLiteral), f"expected a number known at compile time, got {count}")
+    n_words = 2 if isinstance(added, Vector) else 1
+    n_parts = count.literal_value
+    shift = 3 if n_words == 1 else 4  # log2 of the bytes of a slot
+
+    def generate(context, builder, signature, values):
+        slot_type = _PAIR_OF_INT64 if n_words == 2 else _INT64
+        first = context.cast(builder, values[3], address, types.int64)
+        step = context.cast(builder, values[4], width, types.int64)
+        pointer = _pointer(context, builder, bins, values[0], place, values[1])
+        packed_type = ir.IntType(8 * n_parts)
+        packed = builder.load(builder.bitcast(pointer, packed_type.as_pointer()), align=1)
+        packed = packed if n_parts == 8 else builder.zext(packed, _INT64)
+        for k in range(n_parts):
+            distance = 8 * k - shift
+            move = builder.shl if distance < 0 else builder.lshr
+            offset = builder.and_(move(packed, _INT64(abs(distance))), _INT64(0xFF << shift))
+            place_k = builder.add(first, builder.add(offset, builder.mul(step, _INT64(k))))
+            slot = builder.inttoptr(place_k, slot_type.as_pointer())
+            total = builder.add(builder.load(slot, align=8 * n_words), values[5])
+            builder.store(total, slot, align=8 * n_words)
         return context.get_dummy_value()
 
-    return types.void(histogram, index, pair), generate
-
-
-@compiles(load_four_bytes)
-def _define_load_four_bytes(typing_context, array, index):
-    _check_array(array, of_floats=False)
-
-    def generate(context, builder, signature, values):
-        pointer = _pointer(context, builder, array, values[0], index, values[1])
-        return builder.load(builder.bitcast(pointer, _INT32.as_pointer()), align=1)
-
-    return types.uint32(array, index), generate
+    return types.void(bins, place, count, address, width, added), generate
 
 
 @compiles(ask_for_line)

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from fastfit.kernels.histogram_leaves import search_leaves
 from fastfit.kernels.histogram_tree import T_IS_LEAF, T_NODE, T_VALUE
-from fastfit.runtime.threads import map_threads, threads_for
+from fastfit.runtime.memory import aligned_zeros
+from fastfit.runtime.threads import map_threads, run_team, threads_for
 from fastfit.training.boosting_losses import (
     LINE_SEARCH_LOSSES,
     LOSSES,
@@ -74,6 +76,7 @@ class HistogramBooster:
         self.loss_curve = []
         self._raw = raw_predictions.T.reshape(-1)
         self._searches = loss in LINE_SEARCH_LOSSES
+        self._scratch = None
         self._options = options
         self._grower = TreeGrower(
             bins,
@@ -149,17 +152,41 @@ class HistogramBooster:
         leaves = np.flatnonzero(tree.ints[:, T_IS_LEAF])
         nodes = tree.ints[leaves, T_NODE]
         raw = self._raw
+        if self.sample_weight is None:
+            sizes = np.diff(segments[:, nodes]).sum(axis=(0, 2))
+            # NumPy's percentiles divide by 100 again.
+            quantile = -1.0 if self.loss == "absolute_error" else 100 * self.quantile / 100.0
+            values = np.empty(len(leaves))
+            run_team(
+                search_leaves,
+                self.n_threads,
+                samples,
+                segments,
+                np.stack([nodes, np.cumsum(sizes) - sizes]),
+                self.y,
+                raw,
+                (quantile, float(self._options.learning_rate)),
+                self._search_scratch(),
+                values,
+            )
+            tree.floats[leaves, T_VALUE] = values
+            return tree
+        rank = 50.0 if self.loss == "absolute_error" else 100 * self.quantile
 
         def search(leaf):
             own = np.concatenate([samples[start:end] for start, end in segments[:, nodes[leaf]]])
-            weights = None if self.sample_weight is None else self.sample_weight[own]
-            step = _quantile(self.y[own] - raw[own], weights, self.loss, self.quantile)
+            step = _weighted_percentile(self.y[own] - raw[own], self.sample_weight[own], rank)
             value = self._options.learning_rate * step
             raw[own] += value
             return value
 
         tree.floats[leaves, T_VALUE] = map_threads(search, range(len(leaves)), self.n_threads)
         return tree
+
+    def _search_scratch(self):
+        if self._scratch is None:
+            self._scratch = aligned_zeros((2, len(self.y)), np.float64)
+        return self._scratch
 
     def _update_others(self, trees, rows):
         """Add the trees' values to the predictions of the samples that they were not grown on."""
@@ -173,16 +200,6 @@ class HistogramBooster:
             values = np.zeros(len(others))
             add_tree_binned(tree, bins.rows[others], bins.missing_bin, values, n_threads=self.n_threads)
             self.raw_predictions[others, tree_idx] += values
-
-
-def _quantile(residuals, weights, loss, quantile):
-    """Return the constant that explains residuals best: scikit-learn's ``fit_intercept_only`` of both losses."""
-    if weights is None:
-        if loss == "absolute_error":
-            return np.median(residuals)
-        return np.percentile(residuals, 100 * quantile)
-    rank = 50.0 if loss == "absolute_error" else 100 * quantile
-    return _weighted_percentile(residuals, weights, rank)
 
 
 def _weighted_percentile(values, weights, rank):

@@ -4,8 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastfit.kernels.histogram_build import ROWS_AHEAD, SUM_BLOCK
+from fastfit.kernels.histogram_build import COMMON_SLOTS, ROWS_AHEAD, rows_adder
+from fastfit.kernels.histogram_categories import scan_categories
+from fastfit.kernels.histogram_draw import draw_features
 from fastfit.kernels.histogram_growth import grow_trees
+from fastfit.kernels.histogram_rounding import SUM_BLOCK, round_to_pairs, round_to_wide, round_to_words
 from fastfit.kernels.histogram_tree import (
     BITSET_WORDS,
     NODE_FLOATS,
@@ -34,11 +37,13 @@ from fastfit.kernels.histogram_tree import (
     GrowthLimits,
 )
 from fastfit.runtime.bit_generator import NO_GENERATOR, generator_addresses
+from fastfit.runtime.far_call import address_of_kernel
 from fastfit.runtime.memory import aligned_zeros, whole_lines
 from fastfit.runtime.threads import run_team
 
-# A team splits the features among its members if each then has so many, or else the rows.
-MIN_FEATURES_OF_A_MEMBER = 8
+# A team splits the features among its members if each then has so many, or else the rows: what a row costs besides its
+# features is then paid once (28 features: 13.6 ns a row, 14 features 8.1 ns).
+MIN_FEATURES_OF_A_MEMBER = 16
 # Values of X from which a tree may take so long that a user may want to interrupt it.
 _LONG_VALUES = 20_000_000
 # Bits of a hessian; a slot's second word has room for so many only up to 65535 samples.
@@ -47,6 +52,10 @@ _GRADIENT_BITS = 30
 # Bits of a slot of one word but the sign's and a spare one, and how many of them the mean gradient must have.
 _WORD_BITS = 62
 _MIN_MEAN_BITS = 18
+
+# Samples up to which each has two words of its own, and the bits of their sum: float64 holds it exactly.
+_FEW_SAMPLES = 65536
+_EXACT_BITS = 52
 
 _NO_SAMPLES = np.empty(0, np.uint32)
 
@@ -140,6 +149,7 @@ class TreeGrower:
         self.limits = self._limits()
         self.constraints = _constraints(self.data, options)
         self.buffers = self._buffers()
+        self.limits = self._with_addresses()
         # Gradients and hessians of a sample in turn, for each of the trees: floats, which become integers in place.
         self.values = aligned_zeros((n_trees, 2 * n_samples), np.float32)
         self.tables = GrownTables(
@@ -158,6 +168,11 @@ class TreeGrower:
         count_bits = int(self.data.n_samples).bit_length()
         hessian_bits = min(_MAX_HESSIAN_BITS, 62 - 2 * count_bits)
         is_one_word = self.unit_hessians and _WORD_BITS - 2 * count_bits >= _MIN_MEAN_BITS
+        is_wide = not is_one_word and self.data.n_samples <= _FEW_SAMPLES
+        gradient_bits = _WORD_BITS - count_bits if is_one_word else _GRADIENT_BITS
+        if is_wide:
+            gradient_bits = _EXACT_BITS - count_bits
+            hessian_bits = min(_EXACT_BITS - count_bits, 62 - 2 * count_bits)
         n_feature_parts = _n_feature_parts(self.n_threads, self.data.n_features)
         return GrowthLimits(
             max_leaf_nodes=-1 if options.max_leaf_nodes is None else int(options.max_leaf_nodes),
@@ -169,9 +184,10 @@ class TreeGrower:
             reg_alpha=float(options.reg_alpha),
             shrinkage=float(options.learning_rate),
             n_words=1 if is_one_word else 2,
-            gradient_bits=_WORD_BITS - count_bits if is_one_word else _GRADIENT_BITS,
+            gradient_bits=gradient_bits,
             hessian_bits=hessian_bits,
             count_shift=count_bits if is_one_word else hessian_bits + count_bits,
+            is_wide=int(is_wide),
             n_row_parts=self.n_threads // n_feature_parts,
             n_feature_parts=n_feature_parts,
             best_first=int(options.max_leaf_nodes is not None or options.max_features < 1.0),
@@ -182,6 +198,48 @@ class TreeGrower:
             draw_state=NO_GENERATOR[1],
         )
 
+    def _with_addresses(self):
+        """Return the limits with the addresses of the kernels that this data and these options need."""
+        data, limits, buffers = self.data, self.limits, self.buffers
+        kinds = (round_to_words, round_to_wide, round_to_pairs)
+        addresses = {
+            "round": _address(kinds[0 if limits.n_words == 1 else 2 - limits.is_wide], self._like_rounding),
+            "add_rows": _address(
+                rows_adder(limits.n_words, data.n_slots == COMMON_SLOTS),
+                lambda: (
+                    data.rows,
+                    (0, 0, 0, True),
+                    0,
+                    buffers.samples,
+                    (0, 0),
+                    buffers.pool,
+                    0,
+                    buffers.pool,
+                    0,
+                ),
+            ),
+        }
+        if data.is_categorical.any():
+            addresses["scan_categories"] = _address(scan_categories, self._like_scan)
+        if limits.has_draws or len(self.constraints.groups) > 0:
+            addresses["draw_features"] = _address(
+                draw_features,
+                lambda: (0, self.constraints, limits, buffers.allowed[0, 0], buffers.tries[0]),
+            )
+        return limits._replace(**addresses)
+
+    def _like_rounding(self):
+        buffers = self.buffers
+        scratch = (buffers.sums, buffers.greatest, buffers.units[0])
+        values = np.zeros(1, np.float32)
+        return np.zeros(1, np.int64), (0, 0), values, buffers.pool, buffers.wide, *scratch, self.limits
+
+    def _like_scan(self):
+        buffers = self.buffers
+        ints, floats = buffers.ints[0, 0], buffers.floats[0, 0]
+        node = ((0, 0, 0, 0), floats, 0, (0.0, 0.0), self.limits)
+        return buffers.pool, 0, *node, ints, floats, (ints, floats), buffers.bitsets[0, 0]
+
     def _buffers(self):
         data, capacity, n_threads = self.data, self.capacity, self.n_threads
         size = data.n_features * data.n_slots * self.limits.n_words
@@ -191,6 +249,7 @@ class TreeGrower:
         n_groups = len(self.constraints.groups)
         return GrowthBuffers(
             samples=np.zeros(data.n_samples + ROWS_AHEAD, np.uint32),
+            wide=aligned_zeros(2 * data.n_samples if self.limits.is_wide else 0, np.int64),
             other_samples=np.empty(data.n_samples, np.uint32),
             segments=np.zeros((n_threads, capacity, 2), np.int64),
             sums=np.zeros(-(-data.n_samples // SUM_BLOCK)),
@@ -202,7 +261,7 @@ class TreeGrower:
             heap=np.empty((n_threads, capacity + 2), np.int64),
             free=np.empty((n_threads, n_pool), np.int64),
             bitsets=np.zeros((n_threads, self._n_bitsets(), BITSET_WORDS), np.uint32),
-            allowed=np.zeros((n_threads, capacity if n_groups else 1, n_groups), np.uint8),
+            allowed=np.zeros((n_threads, capacity, n_groups), np.uint8),
             goes_left=np.zeros((n_threads, 256), np.uint8),
             scan_ints=scans,
             scan_floats=scans.view(np.float64),
@@ -210,6 +269,7 @@ class TreeGrower:
             result_floats=aligned_zeros((n_threads, 2, RESULT_FLOATS), np.float64),
             result_bitsets=np.zeros((n_threads, 2, BITSET_WORDS), np.uint32),
             greatest=aligned_zeros((n_threads, 8), np.int64),
+            units=aligned_zeros((n_threads, 8), np.float64),
             tries=np.ones((2, 2 * data.n_features), np.uint8),
         )
 
@@ -281,6 +341,16 @@ class TreeGrower:
 
 
 _NO_BITSETS = np.zeros((0, BITSET_WORDS), np.uint32)
+
+
+_addresses = {}
+
+
+def _address(kernel, make_examples):
+    """Return a kernel's address; the types of its arguments are the same in every fit, and looked at once."""
+    if kernel not in _addresses:
+        _addresses[kernel] = address_of_kernel(kernel, *make_examples())
+    return _addresses[kernel]
 
 
 def _n_feature_parts(n_threads, n_features):

@@ -275,6 +275,29 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch, name, n_threads, para
     np.testing.assert_array_equal(one.loss_curve_, model.loss_curve_)
 
 
+@pytest.mark.parametrize(("n_samples", "n_features"), [(20_000, 12), (70_000, 3), (20_000, 40)])
+@pytest.mark.parametrize("loss", ["log_loss_binary", "squared_error", "quantile"])
+def test_a_team_that_shares_rows_grows_the_same_trees(loss, n_samples, n_features):
+    """Nodes of more rows than `SAMPLES_TO_SHARE`, with few features: each member adds up its own rows."""
+    from fastfit.training.bin_thresholds import find_bin_thresholds
+    from fastfit.training.binned_data import bin_data
+    from fastfit.training.histogram_boosting import GrowthOptions, HistogramBooster
+
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_samples, n_features))
+    y = (X[:, 0] + rng.standard_normal(n_samples) > 0).astype(float)
+    bins = bin_data(X, find_bin_thresholds(X, 255), np.zeros(n_features, np.uint8), 255)
+    grown = []
+    for n_threads in (1, 2, 6):
+        raw = np.zeros((n_samples, 1), order="F")
+        booster = HistogramBooster(
+            bins, loss, y, None, raw, GrowthOptions(), quantile=0.4, n_threads=n_threads
+        )
+        trees = [tree for trees in booster.boost(2) for tree in trees]
+        grown.append([*(tree.ints.tobytes() + tree.floats.tobytes() for tree in trees), raw.tobytes()])
+    assert grown[0] == grown[1] == grown[2]
+
+
 @pytest.mark.parametrize("name", BOTH)
 def test_subsample_grows_trees_to_a_share_of_the_rows(name):
     model = make_ours(name, subsample=0.4, **SMALL)

@@ -149,3 +149,22 @@ def test_a_small_tree_in_plain_python():
     ours, theirs = fit_both(REGRESSOR, X, y, max_iter=2, min_samples_leaf=5, max_bins=16)
     assert_same_rounds(ours, theirs)
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-6)
+
+
+@pytest.mark.plain_python
+def test_a_small_tree_of_classes_in_plain_python():
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((60, 3))
+    ours, theirs = fit_both(CLASSIFIER, X, X[:, 0] > 0.1, max_iter=2, min_samples_leaf=5, max_bins=16)
+    assert_same_rounds(ours, theirs)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_splits_of_equal_gain_on_few_samples(seed):
+    """Features that part a small node alike: which one splits it is a matter of the last bit of a sum."""
+    X, numbers = load_diabetes(return_X_y=True)
+    rows = np.random.default_rng(seed).permutation(len(X))[:200]
+    y = np.searchsorted([100.0, 180.0], numbers[rows])
+    ours, theirs = fit_both(CLASSIFIER, X[rows], y, max_iter=20, learning_rate=0.5, min_samples_leaf=3)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-4, atol=1e-6)
