@@ -109,6 +109,18 @@ def introsort(
     while size > 1:
         size >>= 1
         n_splits += 2
+    sort_part(keys, start, end, n_splits, stack)
+
+
+@jit(internal=True)
+def sort_part(
+    keys,  # (> end,) int64, none negative
+    start,
+    end,
+    n_splits,  # how many partitions there may be, one within another
+    stack,  # (128, 3) int64
+):
+    """Do the same with a part of what an introsort has begun to sort."""
     n_waiting = 0
     while True:
         while end - start > INSERTION_SIZE and n_splits > 0:

@@ -51,7 +51,11 @@ class BoostedTrees:
         self.n_threads = n_threads
         self.data = prepare_tree_data(X, None, n_threads=n_threads)
         self.n_left_to_others = self.n_tried = 0
-        self.bounded = None
+        self.bounded = self.frequent = None
+        from fastfit.training import frequent_growth
+
+        if frequent_growth.covers(X, options):
+            self.frequent = frequent_growth.FrequentGrowth(self.data)
         if not has_weights:
             from fastfit.training import bounded_growth
 
@@ -83,6 +87,9 @@ class BoostedTrees:
                 leaf_rows = LeafRows.of_known(grown.nodes, grown.starts, grown.rows)
                 return BoostedTree(grown.nodes, grown.values, grown.max_depth, grown.leaves, leaf_rows)
             self.n_left_to_others += 1
+        if self.frequent is not None:
+            grown = self.frequent.grow(target, weight, options, seed)
+            return BoostedTree(grown.nodes, grown.values, grown.max_depth, None, None)
         y = Target(target.reshape(-1, 1), None)
         grown = grow_tree(self.data, y, weight, options, seed, n_threads=self.n_threads)
         return BoostedTree(grown.nodes, grown.values, grown.max_depth, None, None)
