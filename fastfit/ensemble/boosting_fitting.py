@@ -27,6 +27,9 @@ from fastfit.tree.tree_fitting import MAX_SEED, draw_seed, growth_options
 # Nanoseconds, roughly, that a value of X takes in one round.
 WORK_PER_VALUE = 10.0
 
+# Values of X from which its memory matters, and rows that are turned into columns at a time, within the second cache.
+LARGE_X, ROWS_AT_ONCE = 100_000, 2048
+
 # What trees take from the ensemble.
 TREE_PARAMETERS = (
     "max_depth",
@@ -78,14 +81,14 @@ class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
     def _fit(self, X, y, sample_weight, monitor):
         self._given = X, y, sample_weight
         try:
-            plain = self._plain_data(X, y, sample_weight)
+            plain = self._plain_data(X, y, sample_weight, monitor)
             if plain is not None:
                 return self._fit_plain(*plain, monitor)
             return super().fit(X, y, sample_weight, monitor)
         finally:
             self.__dict__.pop("_given", None)
 
-    def _plain_data(self, X, y, sample_weight):
+    def _plain_data(self, X, y, sample_weight, monitor):
         """Return X as float32 and y if data and settings need none of scikit-learn's checks and detours, else None.
 
         Those take a millisecond: as long as ten rounds on a small table.
@@ -94,6 +97,8 @@ class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
             return None
         if self.warm_start or self.criterion != "deprecated" or not is_plain_target(y) or y.ndim != 1:
             return None
+        if monitor is None:
+            X = _in_columns(X)
         X = take_plain_features(X, lambda: False)
         return None if X is None or len(X[0]) != len(y) else (X[0], y)
 
@@ -105,7 +110,7 @@ class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
         self.__dict__.pop("feature_names_in_", None)
         n_samples, self.n_features_in_ = X.shape
         y = np.ascontiguousarray(self._encode_y(y=y, sample_weight=None))
-        sample_weight = np.ones(n_samples)
+        sample_weight = np.broadcast_to(1.0, n_samples)
         self._set_max_features()
         self._loss = self._get_loss(sample_weight=sample_weight)
         self._init_state()
@@ -194,6 +199,20 @@ class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
         return {**attributes, "n_estimators_": n_rounds}
 
 
+def _in_columns(X):
+    """Return a large array of float64 as float32 with columns in memory, as trees read it, anything else as it is.
+
+    scikit-learn keeps its own float32 in rows; to have both would take as much memory as all of its fit.
+    """
+    if type(X) is not np.ndarray or X.dtype != np.float64 or X.ndim != 2 or X.size < LARGE_X:
+        return X
+    X_t = np.empty(X.shape[::-1], np.float32)
+    with np.errstate(all="ignore"):
+        for start in range(0, len(X), ROWS_AT_ONCE):
+            X_t[:, start : start + ROWS_AT_ONCE] = X[start : start + ROWS_AT_ONCE].T
+    return X_t.T
+
+
 class ClassifierFitting(BoostingFitting):
     """Mixin before scikit-learn's class for classification."""
 
@@ -260,7 +279,6 @@ class _Rounds:
             self.template, Target(y.reshape(-1, 1), None), self.n_features, self.weight
         )
         self.raw = np.ascontiguousarray(raw_predictions)
-        self.loss_values = np.empty(self.n_samples)
         self.kind, self.step_factor = _kind_of_steps(self.loss)
         # For each tree of a round: numbers, or 0 and 1.
         self.targets = [y]
@@ -269,6 +287,8 @@ class _Rounds:
         n_threads = threads_for(WORK_PER_VALUE * X.size, estimator.n_jobs)
         n_rows = self.n_in_bag if self.has_bag else self.n_samples
         self.trees = BoostedTrees(X, self.options, n_rows, self.weight is not None, n_threads)
+        # Nothing that lasts longer than a step is kept in it.
+        self.loss_values = self.trees.scratch[2]
         self.small = self._make_small(X)
 
     def _make_small(self, X):
@@ -362,7 +382,8 @@ class _Rounds:
         if self.small is not None:
             self._do_small_round(i, weight)
             return
-        neg_gradient = -loss.gradient(y_true=self.y, raw_prediction=self.raw, sample_weight=None)
+        neg_gradient = loss.gradient(y_true=self.y, raw_prediction=self.raw, sample_weight=None)
+        np.negative(neg_gradient, out=neg_gradient)
         neg_gradient = neg_gradient.reshape(self.n_samples, -1)
         for k in range(neg_gradient.shape[1]):
             self._fit_tree(i, k, np.ascontiguousarray(neg_gradient[:, k]), weight)
@@ -412,10 +433,18 @@ class _Rounds:
                 steps = self._residual_steps(leaf_rows, k, weight)
             else:
                 steps = newton_steps(
-                    self.kind, leaf_rows, self.targets[k], neg_gradient, weight, self.step_factor
+                    self.kind,
+                    leaf_rows,
+                    self.targets[k],
+                    neg_gradient,
+                    weight,
+                    self.step_factor,
+                    self.trees.scratch,
                 )
             values[leaf_rows.leaf_nodes] = steps
-        self.raw[:, k] += self.estimator.learning_rate * values.take(leaves)
+        steps_of_rows = self.loss_values
+        (self.estimator.learning_rate * values).take(leaves, out=steps_of_rows, mode="clip")
+        self.raw[:, k] += steps_of_rows
 
     def _residual_steps(self, leaf_rows, k, weight):
         """Return the steps of leaves for losses that have no second derivative."""

@@ -42,6 +42,8 @@ class BoostedTrees:
     Attributes
     ----------
     data : TreeData
+    scratch : ndarray of shape (3, n_samples) of float64
+        What it holds between two calls is of no use.
     n_tried, n_left_to_others : int
         Trees that `bounded_growth` was asked for, and those that it has left to other engines, since rounding would
         have decided about them.
@@ -50,6 +52,7 @@ class BoostedTrees:
     def __init__(self, X, options, n_rows, has_weights, n_threads):
         self.n_threads = n_threads
         self.data = prepare_tree_data(X, None, n_threads=n_threads)
+        self.scratch = np.empty((3, len(X)))
         self.n_left_to_others = self.n_tried = 0
         self.bounded = self.frequent = None
         from fastfit.training import frequent_growth
@@ -60,7 +63,7 @@ class BoostedTrees:
             from fastfit.training import bounded_growth
 
             if bounded_growth.covers(n_rows, X.shape[1], options):
-                self.bounded = bounded_growth.BoundedGrowth(self.data, options, n_threads)
+                self.bounded = bounded_growth.BoundedGrowth(self.data, options, self.scratch, n_threads)
 
     def grow(self, target, in_bag, weight, options, seed):
         """Grow the tree that scikit-learn grows.

@@ -16,7 +16,7 @@ from sklearn.datasets import (
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import fastfit
-from fastfit.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+from fastfit.ensemble import GradientBoostingClassifier, GradientBoostingRegressor, boosting_fitting
 from fastfit.training import small_boosting
 from tests.ensemble.boosting_pairs import CLASSIFIER, REGRESSOR, assert_same_ensemble, fit_both, make_both
 
@@ -276,3 +276,18 @@ def test_a_few_rounds_in_plain_python():
     X, y = IRIS
     X, y = X[::5], y[::5]
     assert_same_ensemble(*fit_both(CLASSIFIER, X, y, n_estimators=2, max_depth=2), X)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_large_numbers_of_double_precision_are_kept_in_columns_alone(order):
+    X = np.asarray(np.random.default_rng(0).normal(size=(boosting_fitting.LARGE_X // 7, 8)), order=order)
+    columns = boosting_fitting._in_columns(X)
+    assert columns.flags.f_contiguous
+    np.testing.assert_array_equal(columns, X.astype(np.float32))
+    y = X[:, 0] + X[:, 1] * X[:, 2]
+    ours, theirs = fit_both(REGRESSOR, X, y, n_estimators=2)
+    assert_same_ensemble(ours, theirs, X, exact=False)
+    X[3, 5] = 1e39
+    with pytest.raises(ValueError, match="infinity"):
+        ours.fit(X, y)
+    assert_same_ensemble(ours, theirs, np.nan_to_num(X[:3]), exact=False)
