@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn import get_config
 from sklearn._loss import loss as losses
+from sklearn.base import is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble._gb import BaseGradientBoosting, VerboseReporter
@@ -14,6 +15,7 @@ from sklearn.tree._tree import NODE_DTYPE, Tree
 from sklearn.utils import check_random_state
 
 from fastfit.ensemble.boosting_callbacks import RoundReports
+from fastfit.ensemble.boosting_small_rounds import do_small_rounds, fit_dummy
 from fastfit.ensemble.forest_fitting import unfitted_tree
 from fastfit.fallback import note_fallback
 from fastfit.former_fit import keep_former_fit
@@ -114,7 +116,7 @@ class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
         self._set_max_features()
         self._loss = self._get_loss(sample_weight=sample_weight)
         self._init_state()
-        self.init_.fit(X, y)
+        fit_dummy(self.init_, X, y, codes_of_classes=is_classifier(self))
         raw = np.empty((n_samples, self.n_trees_per_iteration_))
         raw[:] = raw_of_dummy(self.init_, self._loss)
         self._rng = check_random_state(self.random_state)
@@ -180,6 +182,10 @@ class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
         i = begin_at_stage
         n_rounds = self.n_estimators - begin_at_stage
         reports = RoundReports(self, n_rounds, self._given, lambda: self._fitted_so_far(i + 1))
+        is_watched = reports.wanted or early_stopping or reporter or monitor is not None
+        if n_rounds > 0 and not is_watched and rounds.are_small:
+            do_small_rounds(rounds, begin_at_stage, n_rounds)
+            return self.n_estimators
         for i in range(begin_at_stage, self.n_estimators):
             with reports.round() as report:
                 rounds.do_round(i)
@@ -308,6 +314,11 @@ class _Rounds:
             self.estimator.learning_rate,
         )
 
+    @property
+    def are_small(self):
+        """Whether a round is one call of a kernel."""
+        return self.small is not None and self.kind is not None and not self.has_bag
+
     def _make_template(self):
         of_ensemble = {name: getattr(self.estimator, name) for name in TREE_PARAMETERS}
         template = DecisionTreeRegressor(random_state=self.random_state, **of_ensemble)
@@ -320,7 +331,7 @@ class _Rounds:
         """Fit the trees of round i, and score them."""
         if not self.has_bag:
             self._fit_trees(i)
-            self.estimator.train_score_[i] = self._mean_loss_of_all()
+            self.estimator.train_score_[i] = self.mean_loss_of_all(self.raw)
             return
         estimator = self.estimator
         self.in_bag = _random_sample_mask(self.n_samples, self.n_in_bag, self.random_state)
@@ -350,10 +361,10 @@ class _Rounds:
             "factor": self.factor,
         }
 
-    def _mean_loss_of_all(self):
+    def mean_loss_of_all(self, raw):
         """Return what `_mean_loss` returns for all rows, in a third of the time."""
         values = self.loss.loss(
-            y_true=self.y, raw_prediction=self.raw, sample_weight=None, loss_out=self.loss_values
+            y_true=self.y, raw_prediction=raw, sample_weight=None, loss_out=self.loss_values
         )
         if self.weight is None:
             return self.factor * (np.add.reduce(values) / self.n_samples)

@@ -291,3 +291,30 @@ def test_large_numbers_of_double_precision_are_kept_in_columns_alone(order):
     with pytest.raises(ValueError, match="infinity"):
         ours.fit(X, y)
     assert_same_ensemble(ours, theirs, np.nan_to_num(X[:3]), exact=False)
+
+
+@pytest.mark.parametrize("n_samples", [10, 149, 1001])
+@pytest.mark.parametrize(("name", "data", "loss"), LOSSES)
+def test_same_dummy(name, data, loss, n_samples):
+    rng = np.random.default_rng(n_samples)
+    X, y = rng.normal(size=(n_samples, 2)), rng.choice(data[1], n_samples)
+    y[:3] = np.unique(data[1])[:3] if name == REGRESSOR or len(np.unique(data[1])) > 2 else [0, 1, 0]
+    ours, theirs = fit_both(name, X, y, n_estimators=1, **loss)
+    own, reference = vars(ours.init_), vars(theirs.init_)
+    assert own.keys() == reference.keys()
+    for attribute, value in reference.items():
+        np.testing.assert_array_equal(own[attribute], value)
+        assert np.asarray(own[attribute]).dtype == np.asarray(value).dtype
+        assert np.shape(own[attribute]) == np.shape(value)
+
+
+def test_rounds_at_once_are_the_same_as_one_by_one():
+    X, y = IRIS
+    at_once = GradientBoostingClassifier(n_estimators=5, random_state=np.random.RandomState(3)).fit(X, y)
+    one_by_one = GradientBoostingClassifier(n_estimators=5, random_state=np.random.RandomState(3))
+    seen = []
+    one_by_one.fit(X, y, monitor=lambda i, model, variables: seen.append(i))
+    assert seen == [0, 1, 2, 3, 4]
+    assert_same_ensemble(at_once, one_by_one, X)
+    # Both have drawn as many numbers.
+    assert at_once.random_state.randint(1 << 30) == one_by_one.random_state.randint(1 << 30)
