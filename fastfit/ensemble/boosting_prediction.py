@@ -16,6 +16,9 @@ from fastfit.tree.plain_arrays import take_plain_features
 # Strategies of scikit-learn's dummies that predict the same for every sample.
 CONSTANT_STRATEGIES = ("prior", "mean", "quantile", "median", "constant")
 
+# Rows from which it pays to answer all questions of trees of so many levels at most; see complete_trees.
+MANY_ROWS, MAX_DEPTH = 256, 3
+
 # Packed trees by ensemble, beside the estimators instead of in them: predicting changes no attribute.
 _packed_rounds = weakref.WeakKeyDictionary()
 
@@ -28,6 +31,7 @@ class PackedRounds(NamedTuple):
     learning_rate: float
     init: object
     forests: list  # of FlatForest, for each of the trees of a round; values are steps times the learning rate
+    complete: list  # of CompleteTrees, once they are needed, for each of the trees of a round
     first: (
         np.ndarray | None
     )  # (n_trees_per_iteration,) float64: prediction before the first round, if it is constant
@@ -89,11 +93,37 @@ class BoostingPrediction:
         else:
             raw = np.empty((X.shape[0], len(packed.first)))
             raw[:] = packed.first
+        complete = self._complete_trees(packed) if len(X) >= MANY_ROWS else None
         for k, forest in enumerate(packed.forests):
             column = np.ascontiguousarray(raw[:, k])
-            add_forest(forest, X, column, n_jobs=self.n_jobs)
+            if complete:
+                from fastfit.training.complete_trees import add_complete_trees
+
+                add_complete_trees(complete[k], X, column, n_jobs=self.n_jobs)
+            else:
+                add_forest(forest, X, column, n_jobs=self.n_jobs)
             raw[:, k] = column
         return raw
+
+    def _complete_trees(self, packed):
+        """Return the trees of three levels at most for predictions of many rows, or None if any is deeper."""
+        if max(tree.max_depth for tree in packed.trees) > MAX_DEPTH:
+            return None
+        if not packed.complete:
+            from fastfit.training.complete_trees import complete_trees
+
+            nodes, steps = self._nodes_and_steps(packed.trees)
+            n_columns = packed.shape[1]
+            packed.complete[:] = [
+                complete_trees(nodes[k::n_columns], steps[k::n_columns]) for k in range(n_columns)
+            ]
+        return packed.complete
+
+    def _nodes_and_steps(self, trees):
+        states = [tree.__getstate__() for tree in trees]
+        return [state["nodes"] for state in states], [
+            self.learning_rate * state["values"] for state in states
+        ]
 
     def _staged_raw_predict(self, X, check_input=True):
         """Yield the raw predictions after each round."""
@@ -128,15 +158,13 @@ class BoostingPrediction:
             return None
         from fastfit.training.tree_prediction import flatten_forest
 
-        states = [tree.__getstate__() for tree in trees]
-        nodes = [state["nodes"] for state in states]
-        steps = [self.learning_rate * state["values"] for state in states]
+        nodes, steps = self._nodes_and_steps(trees)
         n_columns = estimators.shape[1]
         forests = [
             flatten_forest(nodes[k::n_columns], steps[k::n_columns], self.n_features_in_)
             for k in range(n_columns)
         ]
-        packed = PackedRounds(*facts, forests, self._constant_init())
+        packed = PackedRounds(*facts, forests, [], self._constant_init())
         _packed_rounds[self] = packed
         return packed
 
