@@ -30,7 +30,8 @@ class CompleteTrees(NamedTuple):
 
 
 @jit(inline=True, internal=True)
-def _leaf_value(m0, m1, m2, m3, m4, m5, m6, v0, v1, v2, v3, v4, v5, v6, v7):
+def _leaf_value(m0, m1, m2, m3, m4, m5, m6, values):
+    v0, v1, v2, v3, v4, v5, v6, v7 = values
     left = select(m1, select(m4, v3, v2), select(m3, v1, v0))
     right = select(m2, select(m6, v7, v6), select(m5, v5, v4))
     return select(m0, right, left)
@@ -44,24 +45,18 @@ def _sweep_tree(columns, thresholds, values, n_chunk, rows, sums):
     t0, t1, t2 = broadcast(thresholds[0]), broadcast(thresholds[1]), broadcast(thresholds[2])
     t3, t4, t5 = broadcast(thresholds[3]), broadcast(thresholds[4]), broadcast(thresholds[5])
     t6 = broadcast(thresholds[6])
-    v0, v1, v2 = broadcast(values[0]), broadcast(values[1]), broadcast(values[2])
-    v3, v4, v5 = broadcast(values[3]), broadcast(values[4]), broadcast(values[5])
-    v6, v7 = broadcast(values[6]), broadcast(values[7])
+    v0, v1, v2, v3 = broadcast(values[0]), broadcast(values[1]), broadcast(values[2]), broadcast(values[3])
+    v4, v5, v6, v7 = broadcast(values[4]), broadcast(values[5]), broadcast(values[6]), broadcast(values[7])
+    v = v0, v1, v2, v3, v4, v5, v6, v7
     half = np.int64(lanes(np.float64))
     for i in range(0, n_chunk, np.int64(lanes(np.float32))):
         m0, m1, m2 = load(rows, c0 + i) > t0, load(rows, c1 + i) > t1, load(rows, c2 + i) > t2
         m3, m4, m5 = load(rows, c3 + i) > t3, load(rows, c4 + i) > t4, load(rows, c5 + i) > t5
         m6 = load(rows, c6 + i) > t6
-        low = _leaf_value(
-            *(lower_mask(m0), lower_mask(m1), lower_mask(m2), lower_mask(m3)),
-            *(lower_mask(m4), lower_mask(m5), lower_mask(m6)),
-            *(v0, v1, v2, v3, v4, v5, v6, v7),
-        )
-        high = _leaf_value(
-            *(upper_mask(m0), upper_mask(m1), upper_mask(m2), upper_mask(m3)),
-            *(upper_mask(m4), upper_mask(m5), upper_mask(m6)),
-            *(v0, v1, v2, v3, v4, v5, v6, v7),
-        )
+        l0, l1, l2, l3 = lower_mask(m0), lower_mask(m1), lower_mask(m2), lower_mask(m3)
+        low = _leaf_value(l0, l1, l2, l3, lower_mask(m4), lower_mask(m5), lower_mask(m6), v)
+        u0, u1, u2, u3 = upper_mask(m0), upper_mask(m1), upper_mask(m2), upper_mask(m3)
+        high = _leaf_value(u0, u1, u2, u3, upper_mask(m4), upper_mask(m5), upper_mask(m6), v)
         store(sums, i, load(sums, i) + low)
         store(sums, i + half, load(sums, i + half) + high)
 

@@ -72,7 +72,7 @@ def add_complete_trees(trees, X, sums, *, n_jobs=None, n_threads=None):
     Parameters
     ----------
     trees : CompleteTrees
-    X : ndarray of shape (n_samples, n_features) of float32, in C or in Fortran order
+    X : ndarray of shape (n_samples, n_features) of float32
         Without missing values.
     sums : ndarray of shape (n_samples,) of float64, C-contiguous
     n_jobs, n_threads
@@ -92,6 +92,8 @@ def add_complete_trees(trees, X, sums, *, n_jobs=None, n_threads=None):
     >>> sums
     array([1., 3.])
     """
+    if not (X.flags.c_contiguous or X.flags.f_contiguous):
+        X = np.ascontiguousarray(X)
     n_used = len(trees.used)
     n_chunk = min(max(CHUNK_BYTES // (4 * n_used) // MIN_CHUNK * MIN_CHUNK, MIN_CHUNK), MAX_CHUNK)
     work = len(X) * (TREE_WORK * len(trees.columns) + VALUE_WORK * n_used)
