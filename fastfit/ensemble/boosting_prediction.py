@@ -30,8 +30,9 @@ class PackedRounds(NamedTuple):
     shape: tuple  # (n_rounds, n_trees_per_iteration)
     learning_rate: float
     init: object
-    forests: list  # of FlatForest, for each of the trees of a round; values are steps times the learning rate
-    complete: list  # of CompleteTrees, once they are needed, for each of the trees of a round
+    # For each of the trees of a round, once they are needed; values are steps times the learning rate.
+    forests: list  # of FlatForest
+    complete: list  # of CompleteTrees
     first: (
         np.ndarray | None
     )  # (n_trees_per_iteration,) float64: prediction before the first round, if it is constant
@@ -61,7 +62,7 @@ class BoostingPrediction:
         from fastfit.training.tree_prediction import apply_forest
 
         leaves = np.zeros((checked.shape[0], *self.estimators_.shape))
-        for k, forest in enumerate(packed.forests):
+        for k, forest in enumerate(self._forests(packed)):
             leaves[:, :, k] = apply_forest(forest, checked, n_jobs=self.n_jobs)
         return leaves
 
@@ -86,24 +87,34 @@ class BoostingPrediction:
         packed = None if sp.issparse(X) else self._pack_rounds()
         if packed is None:
             return super()._raw_predict(X)
-        from fastfit.training.tree_prediction import add_forest
-
         if packed.first is None:
             raw = self._raw_predict_init(X)
         else:
             raw = np.empty((X.shape[0], len(packed.first)))
             raw[:] = packed.first
         complete = self._complete_trees(packed) if len(X) >= MANY_ROWS else None
-        for k, forest in enumerate(packed.forests):
+        if complete is not None:
+            from fastfit.training.complete_trees import add_complete_trees as add
+        else:
+            from fastfit.training.tree_prediction import add_forest as add
+        for k, trees in enumerate(self._forests(packed) if complete is None else complete):
             column = np.ascontiguousarray(raw[:, k])
-            if complete:
-                from fastfit.training.complete_trees import add_complete_trees
-
-                add_complete_trees(complete[k], X, column, n_jobs=self.n_jobs)
-            else:
-                add_forest(forest, X, column, n_jobs=self.n_jobs)
+            add(trees, X, column, n_jobs=self.n_jobs)
             raw[:, k] = column
         return raw
+
+    def _forests(self, packed):
+        """Return the trees packed for walks."""
+        if not packed.forests:
+            from fastfit.training.tree_prediction import flatten_forest
+
+            nodes, steps = self._nodes_and_steps(packed.trees)
+            n_columns = packed.shape[1]
+            packed.forests[:] = [
+                flatten_forest(nodes[k::n_columns], steps[k::n_columns], self.n_features_in_)
+                for k in range(n_columns)
+            ]
+        return packed.forests
 
     def _complete_trees(self, packed):
         """Return the trees of three levels at most for predictions of many rows, or None if any is deeper."""
@@ -136,9 +147,10 @@ class BoostingPrediction:
         from fastfit.training.tree_prediction import add_forest
 
         raw = self._raw_predict_init(X)
+        forests = self._forests(packed)
         columns = [np.ascontiguousarray(raw[:, k]) for k in range(raw.shape[1])]
         for i in range(self.estimators_.shape[0]):
-            for forest, column in zip(packed.forests, columns, strict=True):
+            for forest, column in zip(forests, columns, strict=True):
                 add_forest(forest, X, column, trees=(i, i + 1), n_jobs=self.n_jobs)
             yield np.stack(columns, axis=1)
 
@@ -156,15 +168,7 @@ class BoostingPrediction:
             return kept
         if not trees or not KNOWN_TREES.issuperset(map(type, of_rounds)):
             return None
-        from fastfit.training.tree_prediction import flatten_forest
-
-        nodes, steps = self._nodes_and_steps(trees)
-        n_columns = estimators.shape[1]
-        forests = [
-            flatten_forest(nodes[k::n_columns], steps[k::n_columns], self.n_features_in_)
-            for k in range(n_columns)
-        ]
-        packed = PackedRounds(*facts, forests, [], self._constant_init())
+        packed = PackedRounds(*facts, [], [], self._constant_init())
         _packed_rounds[self] = packed
         return packed
 
