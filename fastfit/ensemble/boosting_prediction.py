@@ -83,7 +83,8 @@ class BoostingPrediction:
 
     def _raw_predict(self, X):
         """Return the raw predictions for X that is checked already; scikit-learn's ``fit`` calls this, too."""
-        check_is_fitted(self)
+        if "estimators_" not in self.__dict__:
+            check_is_fitted(self)
         packed = None if sp.issparse(X) else self._pack_rounds()
         if packed is None:
             return super()._raw_predict(X)
