@@ -301,7 +301,8 @@ class _Rounds:
         """Return the `SmallBoosting` for these data, or None if they are not small."""
         from fastfit.training import small_boosting
 
-        if not small_boosting.covers(X, self.options, self.template.ccp_alpha):
+        is_better_known = self.trees.frequent is not None
+        if is_better_known or not small_boosting.covers(X, self.options, self.template.ccp_alpha):
             return None
         return small_boosting.SmallBoosting(
             self.trees.data.X_t,

@@ -48,14 +48,14 @@ class FrequentColumns(NamedTuple):
 
 
 class FrequentBuffers(NamedTuple):
-    """What sorting takes; n_rows is the number of samples that the tree is grown from."""
+    """What sorting takes, for trees of any samples."""
 
     place_of: np.ndarray  # (n_samples,) int64: where a row stands in keys; -1 for rows that are left out
-    words: np.ndarray  # (n_rows // 64 + 1,) uint64: bits of places, zero
-    found: np.ndarray  # (n_rows + 1,) int64: places of others in the node, ascending
+    words: np.ndarray  # (n_samples // 64 + 1,) uint64: bits of places, zero
+    found: np.ndarray  # (n_samples + 1,) int64: places of others in the node, ascending
     listed: (
         np.ndarray
-    )  # (n_rows + 1,) int64: keys of others in the node in the order of the list, if that was walked
+    )  # (n_samples + 1,) int64: keys of others in the node in the order of the list, if that was walked
     sorting: np.ndarray  # (128, 3) int64
     state: np.ndarray  # (2,) int64
 

@@ -20,6 +20,8 @@ from fastfit.training.tree_buffers import (
     waiting_nodes,
 )
 
+# Values of X from which these kernels are sooner done than those for small tables.
+LEAST_X = 8000
 # Rows that are looked at to find out how many values are the frequent ones of their columns.
 ROWS_LOOKED_AT = 1000
 # Least share of values that are the frequent ones of their columns, in the mean over the columns.
@@ -74,6 +76,8 @@ class FrequentGrowth:
             others_start=as_readonly(starts),
             has_ties=as_readonly(np.array(has_ties)),
         )
+        self.scratch = _make_scratch(*codes.shape)
+        self.moments = np.empty((codes.shape[1], 2))
 
     def grow(self, target, weight, options, seed):
         """Grow the tree that scikit-learn grows.
@@ -94,7 +98,7 @@ class FrequentGrowth:
         from fastfit.training.tree_growth import GrownTree
 
         n_samples = len(target)
-        moments = np.empty((n_samples, 2))
+        moments = self.moments
         moments[:, 0] = 1.0 if weight is None else weight
         moments[:, 1] = target if weight is None else weight * target
         rows = np.arange(n_samples) if weight is None else np.flatnonzero(weight)
@@ -113,7 +117,7 @@ class FrequentGrowth:
             _kernel(options.max_leaf_nodes > 0),
             1,
             problem,
-            self._scratch(rows, n_samples, seed),
+            self._begin(rows, seed),
             waiting_nodes(options, len(rows), 1),
             problem.limits,
             table,
@@ -121,22 +125,33 @@ class FrequentGrowth:
         )
         return GrownTree(*grown_nodes(table, problem.values))
 
-    def _scratch(self, rows, n_samples, seed):
-        n_features = len(self.columns.frequent)
-        place_of = np.full(n_samples, -1)
+    def _begin(self, rows, seed):
+        """Return the scratch, ready for a tree of these rows."""
+        scratch = self.scratch
+        scratch.keys[: len(rows)] = rows
+        place_of = scratch.buffers.place_of
+        place_of.fill(-1)
         place_of[rows] = np.arange(len(rows))
-        return FrequentScratch(
-            node=NodeState(np.zeros(NODE_INTS, np.int64), np.zeros(NODE_FLOATS)),
-            draw=DrawState(np.arange(n_features), np.zeros(n_features, np.int64), np.array([seed], np.int64)),
-            keys=np.append(rows, 0),
-            buffers=FrequentBuffers(
-                place_of=place_of,
-                words=np.zeros(len(rows) // 64 + 1, np.uint64),
-                found=np.empty(len(rows) + 1, np.int64),
-                listed=np.empty(n_samples + 1, np.int64),
-                sorting=np.empty((128, 3), np.int64),
-                state=np.ones(2, np.int64),
-            ),
-            marks=np.empty(2, np.int64),
-            sums=Sums(*np.zeros((3, 1)), squares=np.zeros(1)),
-        )
+        scratch.buffers.state.fill(1)
+        scratch.draw.features[:] = np.arange(len(self.columns.frequent))
+        scratch.draw.constants.fill(0)
+        scratch.draw.random_state[0] = seed
+        return scratch
+
+
+def _make_scratch(n_features, n_samples):
+    return FrequentScratch(
+        node=NodeState(np.zeros(NODE_INTS, np.int64), np.zeros(NODE_FLOATS)),
+        draw=DrawState(*np.zeros((2, n_features), np.int64), np.zeros(1, np.int64)),
+        keys=np.zeros(n_samples + 1, np.int64),
+        buffers=FrequentBuffers(
+            place_of=np.empty(n_samples, np.int64),
+            words=np.zeros(n_samples // 64 + 1, np.uint64),
+            found=np.empty(n_samples + 1, np.int64),
+            listed=np.empty(n_samples + 1, np.int64),
+            sorting=np.empty((128, 3), np.int64),
+            state=np.ones(2, np.int64),
+        ),
+        marks=np.empty(2, np.int64),
+        sums=Sums(*np.zeros((3, 1)), squares=np.zeros(1)),
+    )

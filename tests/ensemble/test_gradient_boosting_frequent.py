@@ -47,6 +47,7 @@ KINDS = ["real numbers", "dummies", "counts", "rounded", "beside others", "nearl
 @pytest.fixture(autouse=True)
 def _only_this_engine(monkeypatch):
     monkeypatch.setattr(small_boosting, "SMALL_X", 0)
+    monkeypatch.setattr(frequent_growth, "LEAST_X", 0)
     monkeypatch.setattr(bounded_growth, "SAMPLES_PER_LEAF", 1 << 40)
 
     def refuse(*args, **kwargs):
@@ -88,3 +89,11 @@ def test_columns_of_many_values_are_left_to_others():
     assert not frequent_growth.covers(X, of_trees)
     assert frequent_growth.covers(np.where(X > 1.5, X, 0.0), of_trees)
     assert not frequent_growth.covers(np.where(X > 1.5, X, 0.0), of_trees._replace(criterion="poisson"))
+
+
+def test_small_tables_are_left_to_others(monkeypatch):
+    X, _ = make_columns("counts")
+    options = GrowthOptions("squared_error", "best", 3, 2, 1, 0.0, 0.0, -1, 6, None)
+    monkeypatch.setattr(frequent_growth, "LEAST_X", X.size)
+    assert frequent_growth.covers(X, options)
+    assert not frequent_growth.covers(X[:-1], options)
