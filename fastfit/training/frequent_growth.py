@@ -31,9 +31,10 @@ _kernel = functools.cache(make_grow_frequent)
 
 
 def covers(X, options):
-    """Tell whether these kernels grow trees with such options, and whether most columns are mostly one value."""
+    """Tell whether these kernels grow trees with such options, and most columns of a large table are mostly one value."""
     if (
-        options.criterion != "squared_error"
+        X.size < LEAST_X
+        or options.criterion != "squared_error"
         or options.splitter != "best"
         or options.monotonic_cst is not None
     ):
