@@ -20,7 +20,7 @@ from fastfit.training.tree_buffers import (
     waiting_nodes,
 )
 
-# Values of X from which these kernels are sooner done than those for small tables.
+# Values of X from which these kernels are sooner done than those for small tables, which grow trees depth first.
 LEAST_X = 8000
 # Rows that are looked at to find out how many values are the frequent ones of their columns.
 ROWS_LOOKED_AT = 1000
@@ -31,10 +31,11 @@ _kernel = functools.cache(make_grow_frequent)
 
 
 def covers(X, options):
-    """Tell whether these kernels grow trees with such options, and most columns of a large table are mostly one value."""
+    """Tell whether these kernels grow trees with such options best: most columns are mostly one value."""
+    if X.size < LEAST_X and options.max_leaf_nodes <= 0:
+        return False
     if (
-        X.size < LEAST_X
-        or options.criterion != "squared_error"
+        options.criterion != "squared_error"
         or options.splitter != "best"
         or options.monotonic_cst is not None
     ):

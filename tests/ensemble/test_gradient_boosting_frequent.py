@@ -97,3 +97,4 @@ def test_small_tables_are_left_to_others(monkeypatch):
     monkeypatch.setattr(frequent_growth, "LEAST_X", X.size)
     assert frequent_growth.covers(X, options)
     assert not frequent_growth.covers(X[:-1], options)
+    assert frequent_growth.covers(X[:-1], options._replace(max_leaf_nodes=4))
