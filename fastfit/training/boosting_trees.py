@@ -59,7 +59,7 @@ class BoostedTrees:
 
         if frequent_growth.covers(X, options):
             self.frequent = frequent_growth.FrequentGrowth(self.data)
-        if not has_weights:
+        if not has_weights and (self.frequent is None or X.size > frequent_growth.SMALL_X):
             from fastfit.training import bounded_growth
 
             if bounded_growth.covers(n_rows, X.shape[1], options):

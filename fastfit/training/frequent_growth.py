@@ -22,6 +22,9 @@ from fastfit.training.tree_buffers import (
 
 # Values of X from which these kernels are sooner done than those for small tables, which grow trees depth first.
 LEAST_X = 8000
+# Values of X up to which these kernels grow all trees, scikit-learn's in every bit, as those for small tables do;
+# `bounded_growth` adds up leaves in another order.
+SMALL_X = 30_000
 # Rows that are looked at to find out how many values are the frequent ones of their columns.
 ROWS_LOOKED_AT = 1000
 # Least share of values that are the frequent ones of their columns, in the mean over the columns.
