@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn import get_config
 from sklearn._loss import loss as losses
+from sklearn.base import is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble._gb import BaseGradientBoosting, VerboseReporter
@@ -14,6 +15,7 @@ from sklearn.tree._tree import NODE_DTYPE, Tree
 from sklearn.utils import check_random_state
 
 from fastfit.ensemble.boosting_callbacks import RoundReports
+from fastfit.ensemble.boosting_small_rounds import do_small_rounds, fit_dummy
 from fastfit.ensemble.forest_fitting import unfitted_tree
 from fastfit.fallback import note_fallback
 from fastfit.former_fit import keep_former_fit
@@ -26,6 +28,9 @@ from fastfit.tree.tree_fitting import MAX_SEED, draw_seed, growth_options
 
 # Nanoseconds, roughly, that a value of X takes in one round.
 WORK_PER_VALUE = 10.0
+
+# Values of X from which its memory matters, and rows that are turned into columns at a time, within the second cache.
+LARGE_X, ROWS_AT_ONCE = 100_000, 2048
 
 # What trees take from the ensemble.
 TREE_PARAMETERS = (
@@ -78,14 +83,14 @@ class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
     def _fit(self, X, y, sample_weight, monitor):
         self._given = X, y, sample_weight
         try:
-            plain = self._plain_data(X, y, sample_weight)
+            plain = self._plain_data(X, y, sample_weight, monitor)
             if plain is not None:
                 return self._fit_plain(*plain, monitor)
             return super().fit(X, y, sample_weight, monitor)
         finally:
             self.__dict__.pop("_given", None)
 
-    def _plain_data(self, X, y, sample_weight):
+    def _plain_data(self, X, y, sample_weight, monitor):
         """Return X as float32 and y if data and settings need none of scikit-learn's checks and detours, else None.
 
         Those take a millisecond: as long as ten rounds on a small table.
@@ -94,6 +99,8 @@ class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
             return None
         if self.warm_start or self.criterion != "deprecated" or not is_plain_target(y) or y.ndim != 1:
             return None
+        if monitor is None:
+            X = _in_columns(X)
         X = take_plain_features(X, lambda: False)
         return None if X is None or len(X[0]) != len(y) else (X[0], y)
 
@@ -105,11 +112,11 @@ class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
         self.__dict__.pop("feature_names_in_", None)
         n_samples, self.n_features_in_ = X.shape
         y = np.ascontiguousarray(self._encode_y(y=y, sample_weight=None))
-        sample_weight = np.ones(n_samples)
+        sample_weight = np.broadcast_to(1.0, n_samples)
         self._set_max_features()
         self._loss = self._get_loss(sample_weight=sample_weight)
         self._init_state()
-        self.init_.fit(X, y)
+        fit_dummy(self.init_, X, y, codes_of_classes=is_classifier(self))
         raw = np.empty((n_samples, self.n_trees_per_iteration_))
         raw[:] = raw_of_dummy(self.init_, self._loss)
         self._rng = check_random_state(self.random_state)
@@ -175,6 +182,10 @@ class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
         i = begin_at_stage
         n_rounds = self.n_estimators - begin_at_stage
         reports = RoundReports(self, n_rounds, self._given, lambda: self._fitted_so_far(i + 1))
+        is_watched = reports.wanted or early_stopping or reporter or monitor is not None
+        if n_rounds > 0 and not is_watched and rounds.are_small:
+            do_small_rounds(rounds, begin_at_stage, n_rounds)
+            return self.n_estimators
         for i in range(begin_at_stage, self.n_estimators):
             with reports.round() as report:
                 rounds.do_round(i)
@@ -192,6 +203,20 @@ class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
         of_rounds = ("estimators_", "train_score_", "oob_improvement_", "oob_scores_")
         attributes = {name: getattr(self, name)[:n_rounds] for name in of_rounds if hasattr(self, name)}
         return {**attributes, "n_estimators_": n_rounds}
+
+
+def _in_columns(X):
+    """Return a large array of float64 as float32 with columns in memory, as trees read it, anything else as it is.
+
+    scikit-learn keeps its own float32 in rows; to have both would take as much memory as all of its fit.
+    """
+    if type(X) is not np.ndarray or X.dtype != np.float64 or X.ndim != 2 or X.size < LARGE_X:
+        return X
+    X_t = np.empty(X.shape[::-1], np.float32)
+    with np.errstate(all="ignore"):
+        for start in range(0, len(X), ROWS_AT_ONCE):
+            X_t[:, start : start + ROWS_AT_ONCE] = X[start : start + ROWS_AT_ONCE].T
+    return X_t.T
 
 
 class ClassifierFitting(BoostingFitting):
@@ -260,7 +285,6 @@ class _Rounds:
             self.template, Target(y.reshape(-1, 1), None), self.n_features, self.weight
         )
         self.raw = np.ascontiguousarray(raw_predictions)
-        self.loss_values = np.empty(self.n_samples)
         self.kind, self.step_factor = _kind_of_steps(self.loss)
         # For each tree of a round: numbers, or 0 and 1.
         self.targets = [y]
@@ -269,13 +293,16 @@ class _Rounds:
         n_threads = threads_for(WORK_PER_VALUE * X.size, estimator.n_jobs)
         n_rows = self.n_in_bag if self.has_bag else self.n_samples
         self.trees = BoostedTrees(X, self.options, n_rows, self.weight is not None, n_threads)
+        # Nothing that lasts longer than a step is kept in it.
+        self.loss_values = self.trees.scratch[2]
         self.small = self._make_small(X)
 
     def _make_small(self, X):
         """Return the `SmallBoosting` for these data, or None if they are not small."""
         from fastfit.training import small_boosting
 
-        if not small_boosting.covers(X, self.options, self.template.ccp_alpha):
+        is_better_known = self.trees.frequent is not None
+        if is_better_known or not small_boosting.covers(X, self.options, self.template.ccp_alpha):
             return None
         return small_boosting.SmallBoosting(
             self.trees.data.X_t,
@@ -288,6 +315,11 @@ class _Rounds:
             self.estimator.learning_rate,
         )
 
+    @property
+    def are_small(self):
+        """Whether a round is one call of a kernel."""
+        return self.small is not None and self.kind is not None and not self.has_bag
+
     def _make_template(self):
         of_ensemble = {name: getattr(self.estimator, name) for name in TREE_PARAMETERS}
         template = DecisionTreeRegressor(random_state=self.random_state, **of_ensemble)
@@ -298,18 +330,18 @@ class _Rounds:
 
     def do_round(self, i):
         """Fit the trees of round i, and score them."""
+        estimator = self.estimator
         if not self.has_bag:
             self._fit_trees(i)
-            self.estimator.train_score_[i] = self._mean_loss_of_all()
+            estimator.train_score_[i] = self.mean_loss_of_all(self.raw)
             return
-        estimator = self.estimator
         self.in_bag = _random_sample_mask(self.n_samples, self.n_in_bag, self.random_state)
-        out_of_bag = ~self.in_bag
-        former = self._mean_loss(out_of_bag) if i == 0 else estimator.oob_scores_[i - 1]
+        out_of_bag = np.flatnonzero(~self.in_bag)
+        former = self._mean_losses(out_of_bag)[0] if i == 0 else estimator.oob_scores_[i - 1]
         self._fit_trees(i)
-        estimator.train_score_[i] = self._mean_loss(self.in_bag)
-        estimator.oob_scores_[i] = self._mean_loss(out_of_bag)
-        estimator.oob_improvement_[i] = former - estimator.oob_scores_[i]
+        estimator.train_score_[i], own = self._mean_losses(np.flatnonzero(self.in_bag), out_of_bag)
+        estimator.oob_scores_[i] = own
+        estimator.oob_improvement_[i] = former - own
         estimator.oob_score_ = estimator.oob_scores_[-1]
 
     def variables(self, i, X, begin_at_stage):
@@ -330,18 +362,26 @@ class _Rounds:
             "factor": self.factor,
         }
 
-    def _mean_loss_of_all(self):
-        """Return what `_mean_loss` returns for all rows, in a third of the time."""
-        values = self.loss.loss(
-            y_true=self.y, raw_prediction=self.raw, sample_weight=None, loss_out=self.loss_values
-        )
+    def mean_loss_of_all(self, raw):
+        """Return the mean loss of all rows."""
+        values = self._losses(raw)
         if self.weight is None:
             return self.factor * (np.add.reduce(values) / self.n_samples)
         return self.factor * (np.add.reduce(values * self.weight) / np.add.reduce(self.weight))
 
-    def _mean_loss(self, rows):
-        return self.factor * self.loss(
-            y_true=self.y[rows], raw_prediction=self.raw[rows], sample_weight=self.sample_weight[rows]
+    def _mean_losses(self, *groups):
+        """Return the mean loss of each group of rows, NaN of none."""
+        values = self._losses(self.raw)
+        means = []
+        for rows in groups:
+            own = values.take(rows)
+            weight = None if self.weight is None else self.weight.take(rows)
+            means.append(self.factor * np.average(own, weights=weight))
+        return means
+
+    def _losses(self, raw):
+        return self.loss.loss(
+            y_true=self.y, raw_prediction=raw, sample_weight=None, loss_out=self.loss_values
         )
 
     def _fit_trees(self, i):
@@ -362,7 +402,8 @@ class _Rounds:
         if self.small is not None:
             self._do_small_round(i, weight)
             return
-        neg_gradient = -loss.gradient(y_true=self.y, raw_prediction=self.raw, sample_weight=None)
+        neg_gradient = loss.gradient(y_true=self.y, raw_prediction=self.raw, sample_weight=None)
+        np.negative(neg_gradient, out=neg_gradient)
         neg_gradient = neg_gradient.reshape(self.n_samples, -1)
         for k in range(neg_gradient.shape[1]):
             self._fit_tree(i, k, np.ascontiguousarray(neg_gradient[:, k]), weight)
@@ -412,10 +453,18 @@ class _Rounds:
                 steps = self._residual_steps(leaf_rows, k, weight)
             else:
                 steps = newton_steps(
-                    self.kind, leaf_rows, self.targets[k], neg_gradient, weight, self.step_factor
+                    self.kind,
+                    leaf_rows,
+                    self.targets[k],
+                    neg_gradient,
+                    weight,
+                    self.step_factor,
+                    self.trees.scratch,
                 )
             values[leaf_rows.leaf_nodes] = steps
-        self.raw[:, k] += self.estimator.learning_rate * values.take(leaves)
+        steps_of_rows = self.loss_values
+        (self.estimator.learning_rate * values).take(leaves, out=steps_of_rows, mode="clip")
+        self.raw[:, k] += steps_of_rows
 
     def _residual_steps(self, leaf_rows, k, weight):
         """Return the steps of leaves for losses that have no second derivative."""

@@ -16,6 +16,9 @@ from fastfit.tree.plain_arrays import take_plain_features
 # Strategies of scikit-learn's dummies that predict the same for every sample.
 CONSTANT_STRATEGIES = ("prior", "mean", "quantile", "median", "constant")
 
+# Rows from which it pays to answer all questions of trees of so many levels at most; see complete_trees.
+MANY_ROWS, MAX_DEPTH = 256, 3
+
 # Packed trees by ensemble, beside the estimators instead of in them: predicting changes no attribute.
 _packed_rounds = weakref.WeakKeyDictionary()
 
@@ -27,7 +30,9 @@ class PackedRounds(NamedTuple):
     shape: tuple  # (n_rounds, n_trees_per_iteration)
     learning_rate: float
     init: object
-    forests: list  # of FlatForest, for each of the trees of a round; values are steps times the learning rate
+    # For each of the trees of a round, once they are needed; values are steps times the learning rate.
+    forests: list  # of FlatForest
+    complete: list  # of CompleteTrees
     first: (
         np.ndarray | None
     )  # (n_trees_per_iteration,) float64: prediction before the first round, if it is constant
@@ -57,7 +62,7 @@ class BoostingPrediction:
         from fastfit.training.tree_prediction import apply_forest
 
         leaves = np.zeros((checked.shape[0], *self.estimators_.shape))
-        for k, forest in enumerate(packed.forests):
+        for k, forest in enumerate(self._forests(packed)):
             leaves[:, :, k] = apply_forest(forest, checked, n_jobs=self.n_jobs)
         return leaves
 
@@ -78,22 +83,59 @@ class BoostingPrediction:
 
     def _raw_predict(self, X):
         """Return the raw predictions for X that is checked already; scikit-learn's ``fit`` calls this, too."""
-        check_is_fitted(self)
+        if "estimators_" not in self.__dict__:
+            check_is_fitted(self)
         packed = None if sp.issparse(X) else self._pack_rounds()
         if packed is None:
             return super()._raw_predict(X)
-        from fastfit.training.tree_prediction import add_forest
-
         if packed.first is None:
             raw = self._raw_predict_init(X)
         else:
             raw = np.empty((X.shape[0], len(packed.first)))
             raw[:] = packed.first
-        for k, forest in enumerate(packed.forests):
+        complete = self._complete_trees(packed) if len(X) >= MANY_ROWS else None
+        if complete is not None:
+            from fastfit.training.complete_trees import add_complete_trees as add
+        else:
+            from fastfit.training.tree_prediction import add_forest as add
+        for k, trees in enumerate(self._forests(packed) if complete is None else complete):
             column = np.ascontiguousarray(raw[:, k])
-            add_forest(forest, X, column, n_jobs=self.n_jobs)
+            add(trees, X, column, n_jobs=self.n_jobs)
             raw[:, k] = column
         return raw
+
+    def _forests(self, packed):
+        """Return the trees packed for walks."""
+        if not packed.forests:
+            from fastfit.training.tree_prediction import flatten_forest
+
+            nodes, steps = self._nodes_and_steps(packed.trees)
+            n_columns = packed.shape[1]
+            packed.forests[:] = [
+                flatten_forest(nodes[k::n_columns], steps[k::n_columns], self.n_features_in_)
+                for k in range(n_columns)
+            ]
+        return packed.forests
+
+    def _complete_trees(self, packed):
+        """Return the trees of three levels at most for predictions of many rows, or None if any is deeper."""
+        if max(tree.max_depth for tree in packed.trees) > MAX_DEPTH:
+            return None
+        if not packed.complete:
+            from fastfit.training.complete_trees import complete_trees
+
+            nodes, steps = self._nodes_and_steps(packed.trees)
+            n_columns = packed.shape[1]
+            packed.complete[:] = [
+                complete_trees(nodes[k::n_columns], steps[k::n_columns]) for k in range(n_columns)
+            ]
+        return packed.complete
+
+    def _nodes_and_steps(self, trees):
+        states = [tree.__getstate__() for tree in trees]
+        return [state["nodes"] for state in states], [
+            self.learning_rate * state["values"] for state in states
+        ]
 
     def _staged_raw_predict(self, X, check_input=True):
         """Yield the raw predictions after each round."""
@@ -106,9 +148,10 @@ class BoostingPrediction:
         from fastfit.training.tree_prediction import add_forest
 
         raw = self._raw_predict_init(X)
+        forests = self._forests(packed)
         columns = [np.ascontiguousarray(raw[:, k]) for k in range(raw.shape[1])]
         for i in range(self.estimators_.shape[0]):
-            for forest, column in zip(packed.forests, columns, strict=True):
+            for forest, column in zip(forests, columns, strict=True):
                 add_forest(forest, X, column, trees=(i, i + 1), n_jobs=self.n_jobs)
             yield np.stack(columns, axis=1)
 
@@ -126,17 +169,7 @@ class BoostingPrediction:
             return kept
         if not trees or not KNOWN_TREES.issuperset(map(type, of_rounds)):
             return None
-        from fastfit.training.tree_prediction import flatten_forest
-
-        states = [tree.__getstate__() for tree in trees]
-        nodes = [state["nodes"] for state in states]
-        steps = [self.learning_rate * state["values"] for state in states]
-        n_columns = estimators.shape[1]
-        forests = [
-            flatten_forest(nodes[k::n_columns], steps[k::n_columns], self.n_features_in_)
-            for k in range(n_columns)
-        ]
-        packed = PackedRounds(*facts, forests, self._constant_init())
+        packed = PackedRounds(*facts, [], [], self._constant_init())
         _packed_rounds[self] = packed
         return packed
 

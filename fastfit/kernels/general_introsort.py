@@ -114,7 +114,18 @@ def introsort(
     stack,  # (128, 3) int64
 ):
     """Sort keys[start:end] by code, move for move as scikit-learn does."""
-    n_splits = splits_allowed(end - start)
+    sort_part(keys, start, end, splits_allowed(end - start), stack)
+
+
+@jit(internal=True)
+def sort_part(
+    keys,  # (> end,) int64, none negative
+    start,
+    end,
+    n_splits,  # how many partitions there may be, one within another
+    stack,  # (128, 3) int64
+):
+    """Do the same with a part of what an introsort has begun to sort."""
     n_waiting = 0
     while True:
         while end - start > INSERTION_SIZE and n_splits > 0:

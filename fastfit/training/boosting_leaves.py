@@ -81,7 +81,7 @@ class LeafRows:
         return self.rows[self.starts[node] : self.starts[node + 1]]
 
 
-def newton_steps(kind, leaf_rows, y, neg_gradient, weight, factor=1.0):
+def newton_steps(kind, leaf_rows, y, neg_gradient, weight, factor=1.0, scratch=None):
     """Return the step of each leaf by Newton's method: mean negative gradient over mean second derivative.
 
     Parameters
@@ -95,6 +95,7 @@ def newton_steps(kind, leaf_rows, y, neg_gradient, weight, factor=1.0):
     weight : ndarray of shape (n_samples,) of float64, or None
     factor : float, default=1.0
         What the numerators are multiplied by.
+    scratch : ndarray of shape (3, n_samples) of float64, default=None
 
     Returns
     -------
@@ -117,7 +118,7 @@ def newton_steps(kind, leaf_rows, y, neg_gradient, weight, factor=1.0):
         as_readonly(y),
         neg_gradient,
         _NOTHING if weight is None else weight,
-        np.empty((3, n_samples)),
+        np.empty((3, n_samples)) if scratch is None else scratch,
         (np.empty((n_threads, 64), np.int64), np.empty((n_threads, 64))),
         sums,
     )

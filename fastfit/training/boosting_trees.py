@@ -42,6 +42,8 @@ class BoostedTrees:
     Attributes
     ----------
     data : TreeData
+    scratch : ndarray of shape (3, n_samples) of float64
+        What it holds between two calls is of no use.
     n_tried, n_left_to_others : int
         Trees that `bounded_growth` was asked for, and those that it has left to other engines, since rounding would
         have decided about them.
@@ -50,13 +52,18 @@ class BoostedTrees:
     def __init__(self, X, options, n_rows, has_weights, n_threads):
         self.n_threads = n_threads
         self.data = prepare_tree_data(X, None, n_threads=n_threads)
+        self.scratch = np.empty((3, len(X)))
         self.n_left_to_others = self.n_tried = 0
-        self.bounded = None
-        if not has_weights:
+        self.bounded = self.frequent = None
+        from fastfit.training import frequent_growth
+
+        if frequent_growth.covers(X, options):
+            self.frequent = frequent_growth.FrequentGrowth(self.data)
+        if not has_weights and (self.frequent is None or X.size > frequent_growth.SMALL_X):
             from fastfit.training import bounded_growth
 
             if bounded_growth.covers(n_rows, X.shape[1], options):
-                self.bounded = bounded_growth.BoundedGrowth(self.data, options, n_threads)
+                self.bounded = bounded_growth.BoundedGrowth(self.data, options, self.scratch, n_threads)
 
     def grow(self, target, in_bag, weight, options, seed):
         """Grow the tree that scikit-learn grows.
@@ -83,6 +90,9 @@ class BoostedTrees:
                 leaf_rows = LeafRows.of_known(grown.nodes, grown.starts, grown.rows)
                 return BoostedTree(grown.nodes, grown.values, grown.max_depth, grown.leaves, leaf_rows)
             self.n_left_to_others += 1
+        if self.frequent is not None:
+            grown = self.frequent.grow(target, weight, options, seed)
+            return BoostedTree(grown.nodes, grown.values, grown.max_depth, None, None)
         y = Target(target.reshape(-1, 1), None)
         grown = grow_tree(self.data, y, weight, options, seed, n_threads=self.n_threads)
         return BoostedTree(grown.nodes, grown.values, grown.max_depth, None, None)

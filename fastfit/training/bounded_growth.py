@@ -79,11 +79,13 @@ class BoundedGrowth:
         Without missing values.
     options : GrowthOptions
         For which `covers` is true.
+    scratch : ndarray of shape (3, n_samples) of float64
+        Used while a tree is grown.
     n_threads : int
         The trees do not depend on it.
     """
 
-    def __init__(self, data, options, n_threads):
+    def __init__(self, data, options, scratch, n_threads):
         n_features, n_samples = data.X_t.shape
         self.n_threads = n_threads
         self.n_samples = n_samples
@@ -123,7 +125,7 @@ class BoundedGrowth:
         # A node more than there are, to keep what threads write apart.
         self.search_floats = np.zeros((n_threads, 4, n_numbers + 8))
         self.search_ints = np.zeros((n_threads, 4, n_numbers + 8), np.int64)
-        self.values = np.empty((2, n_samples))
+        self.values = scratch[:2]
         self.sizes = np.empty((n_threads, 64), np.int64)
         self.sums = np.empty((n_threads, 64))
 

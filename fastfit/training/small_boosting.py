@@ -128,6 +128,7 @@ class SmallBoosting:
             kind=_KINDS[kind],
             factor=float(factor),
         )
+        self.sizes = self.work.counts[:, 0]  # N_NODES and DEEPEST
         self.grow = self._address()
 
     def _address(self):
@@ -170,10 +171,14 @@ class SmallBoosting:
         trees : list of BoostedTree
             Their values are the steps, unless the caller computes these. Rows of leaves are known only for him.
         """
-        work = self.work
-        work.seeds[:] = seeds
-        run_team(small_round, 1, self.table, work, self.grow)
-        return [self._tree(k) for k in range(len(work.seeds))]
+        self.run(seeds)
+        return [self._tree(k) for k in range(len(self.work.seeds))]
+
+    def run(self, seeds):
+        """Do a round, leave its trees in ``work``, and return for each how many nodes it has and how deep it is."""
+        self.work.seeds[:] = seeds
+        run_team(small_round, 1, self.table, self.work, self.grow)
+        return self.sizes.tolist()
 
     def _tree(self, k):
         work = self.work

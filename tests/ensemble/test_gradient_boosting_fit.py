@@ -16,7 +16,7 @@ from sklearn.datasets import (
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import fastfit
-from fastfit.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+from fastfit.ensemble import GradientBoostingClassifier, GradientBoostingRegressor, boosting_fitting
 from fastfit.training import small_boosting
 from tests.ensemble.boosting_pairs import CLASSIFIER, REGRESSOR, assert_same_ensemble, fit_both, make_both
 
@@ -276,3 +276,45 @@ def test_a_few_rounds_in_plain_python():
     X, y = IRIS
     X, y = X[::5], y[::5]
     assert_same_ensemble(*fit_both(CLASSIFIER, X, y, n_estimators=2, max_depth=2), X)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_large_numbers_of_double_precision_are_kept_in_columns_alone(order):
+    X = np.asarray(np.random.default_rng(0).normal(size=(boosting_fitting.LARGE_X // 7, 8)), order=order)
+    columns = boosting_fitting._in_columns(X)
+    assert columns.flags.f_contiguous
+    np.testing.assert_array_equal(columns, X.astype(np.float32))
+    y = X[:, 0] + X[:, 1] * X[:, 2]
+    ours, theirs = fit_both(REGRESSOR, X, y, n_estimators=2)
+    assert_same_ensemble(ours, theirs, X, exact=False)
+    X[3, 5] = 1e39
+    with pytest.raises(ValueError, match="infinity"):
+        ours.fit(X, y)
+    assert_same_ensemble(ours, theirs, np.nan_to_num(X[:3]), exact=False)
+
+
+@pytest.mark.parametrize("n_samples", [10, 149, 1001])
+@pytest.mark.parametrize(("name", "data", "loss"), LOSSES)
+def test_same_dummy(name, data, loss, n_samples):
+    rng = np.random.default_rng(n_samples)
+    X, y = rng.normal(size=(n_samples, 2)), rng.choice(data[1], n_samples)
+    y[:3] = np.unique(data[1])[:3] if name == REGRESSOR or len(np.unique(data[1])) > 2 else [0, 1, 0]
+    ours, theirs = fit_both(name, X, y, n_estimators=1, **loss)
+    own, reference = vars(ours.init_), vars(theirs.init_)
+    assert own.keys() == reference.keys()
+    for attribute, value in reference.items():
+        np.testing.assert_array_equal(own[attribute], value)
+        assert np.asarray(own[attribute]).dtype == np.asarray(value).dtype
+        assert np.shape(own[attribute]) == np.shape(value)
+
+
+def test_rounds_at_once_are_the_same_as_one_by_one():
+    X, y = IRIS
+    at_once = GradientBoostingClassifier(n_estimators=5, random_state=np.random.RandomState(3)).fit(X, y)
+    one_by_one = GradientBoostingClassifier(n_estimators=5, random_state=np.random.RandomState(3))
+    seen = []
+    one_by_one.fit(X, y, monitor=lambda i, model, variables: seen.append(i))
+    assert seen == [0, 1, 2, 3, 4]
+    assert_same_ensemble(at_once, one_by_one, X)
+    # Both have drawn as many numbers.
+    assert at_once.random_state.randint(1 << 30) == one_by_one.random_state.randint(1 << 30)

@@ -98,3 +98,17 @@ def test_names_of_columns_are_kept():
     assert model.feature_names_in_.tolist() == list("abcd")
     with pytest.warns(UserWarning, match="valid feature names"):
         model.predict(X)
+
+
+@pytest.mark.parametrize("max_depth", [2, 3, 4])
+def test_many_rows_are_predicted_as_few(max_depth):
+    X, y = load_iris(return_X_y=True)
+    many = np.random.default_rng(0).normal(size=(1000, 4)) + X.mean(axis=0)
+    ours, theirs = fit_both(CLASSIFIER, X, y, max_depth=max_depth, n_estimators=12)
+    expected = theirs.decision_function(many)
+    np.testing.assert_array_equal(ours.decision_function(many), expected)
+    np.testing.assert_array_equal(ours.decision_function(many[:20]), expected[:20])
+    # Other trees than those that were packed.
+    ours.set_params(n_estimators=15, warm_start=True).fit(X, y)
+    theirs.set_params(n_estimators=15, warm_start=True).fit(X, y)
+    np.testing.assert_array_equal(ours.decision_function(many), theirs.decision_function(many))

@@ -18,7 +18,8 @@ OPTIONS = GrowthOptions("squared_error", "best", 3, 2, 1, 0.0, 0.0, -1, 1 << 30,
 def grow(X, target, in_bag=None, n_threads=1, **changed):
     options = OPTIONS._replace(**changed)
     data = prepare_tree_data(np.asarray(X, np.float32), None, n_threads=1)
-    return BoundedGrowth(data, options, n_threads).grow(np.asarray(target, float), in_bag)
+    scratch = np.empty((3, data.n_samples))
+    return BoundedGrowth(data, options, scratch, n_threads).grow(np.asarray(target, float), in_bag)
 
 
 def assert_same_tree(grown, X, target, in_bag=None, **params):
