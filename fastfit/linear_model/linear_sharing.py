@@ -9,7 +9,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from fastfit.sharing import PrefixRun, PrefixSharing, fit_clone, is_valid, like
+from fastfit.runtime.reuse import SharedWork
+from fastfit.runtime.threads import thread_budget
+from fastfit.sharing import PrefixRun, PrefixSharing, Run, fit_clone, fixed_parameters, is_repeatable, is_valid, like
 
 
 class LeastSquaresSharing(PrefixSharing):
@@ -59,18 +61,34 @@ class LeastSquaresSharing(PrefixSharing):
         return longest.n_iter_
 
 
+# In what settings may differ that are taken through the samples together.
+NUMBERS = ("alpha", "l1_ratio", "eta0", "power_t", "epsilon", "tol", "n_iter_no_change", "max_iter")
+
+
 class StochasticSharing(PrefixSharing):
-    """One descent for all ``max_iter`` that it does not reach."""
+    """One pass over the samples for all settings that differ in numbers; else one descent for all ``max_iter``."""
 
     varied = ("max_iter",)
     unit = "epochs"
 
-    def covers(self, estimator):
-        """Return whether the fit may end before ``max_iter``."""
-        return is_valid(estimator) and estimator.tol is not None and not estimator.warm_start
+    def key(self, estimator):
+        """Return what is the same for settings that can be fitted as one, and in which of the two ways."""
+        if not is_valid(estimator) or estimator.warm_start:
+            return None
+        if _goes_together(estimator):
+            return "together", *fixed_parameters(estimator, NUMBERS)
+        # A descent may end before `max_iter`.
+        return None if estimator.tol is None else ("longest", *fixed_parameters(estimator, self.varied))
 
     def fit(self, estimators, X, y, fit_params):
-        """Descend for the most epochs, and anew for numbers that are too few to converge."""
+        """Take all through the samples together; or descend for the most epochs, and anew for numbers too few."""
+        if _goes_together(estimators[0]) and set(fit_params) <= {"sample_weight"}:
+            return _TogetherRun(estimators, X, y, fit_params)
+        by_rest = {}
+        for position, estimator in enumerate(estimators):
+            by_rest.setdefault(fixed_parameters(estimator, self.varied), []).append(position)
+        if len(by_rest) > 1:
+            return Run(self, estimators, X, y, fit_params)
         longest = fit_clone(max(estimators, key=self.count), X, y, fit_params)
         return _StepsRun(self, estimators, longest, X, y, fit_params)
 
@@ -81,6 +99,82 @@ class StochasticSharing(PrefixSharing):
     def work_done(self, longest):
         """Return the number of epochs."""
         return longest.n_iter_
+
+
+def _goes_together(estimator):
+    """Return whether the descent can be taken through the samples with others."""
+    from fastfit.training.stochastic_together import covers
+
+    repeats = is_repeatable(estimator) or not estimator.shuffle
+    return repeats and not estimator.verbose and covers(_options_of(estimator, 1.0, 1.0))
+
+
+def _options_of(estimator, weight_pos, weight_neg):
+    weights = weight_pos, weight_neg
+    uses_score = estimator.early_stopping
+    return estimator._options(
+        estimator.alpha, estimator.loss, estimator.learning_rate, uses_score, np.inf, weights
+    )
+
+
+class _TogetherRun:
+    """Descents over the same samples in the same order, as one; see `Run`.
+
+    Each setting goes through a fit of its own, with its checks and warnings, and finds its descent done.
+
+    Attributes
+    ----------
+    n_fits : int
+        Number of descents: those that differ in ``max_iter`` alone are one.
+    work : int
+        Epochs of all of them.
+    """
+
+    def __init__(self, estimators, X, y, fit_params):
+        self.estimators = estimators
+        self.descended = SharedWork()
+        self.n_fits = len({fixed_parameters(estimator, ("max_iter",)) for estimator in estimators})
+        self.work = 0
+        self.fitted = [self._fit(estimator, X, y, fit_params) for estimator in estimators]
+
+    def _fit(self, estimator, X, y, fit_params):
+        model = clone(estimator)
+        model._descents = self
+        model.fit(X, y, **fit_params)
+        del model._descents
+        return model
+
+    def outcome(self, run, key):
+        """Return the outcome of a run, the one that this key stands for of those of an estimator; None: not known."""
+        from fastfit.training.stochastic_together import shared_options
+
+        options = run.state.options
+        same = key, run.state.seed, shared_options(options)
+        outcomes = self.descended.get(same, lambda: self._descend(run.state))
+        return outcomes.get((options, run.max_epochs))
+
+    def _descend(self, state):
+        from fastfit.training.stochastic_together import descend_together
+
+        settings = {}
+        for estimator in self.estimators:
+            options = _options_of(estimator, state.options.weight_pos, state.options.weight_neg)
+            settings.setdefault(options, set()).add(int(estimator.max_iter))
+        outcomes, n_epochs = descend_together(state.samples, state.seed, settings, thread_budget())
+        self.work += n_epochs
+        return outcomes
+
+    def work_of(self, i):
+        """Return the epochs that a fit of one setting by itself takes."""
+        return self.fitted[i].n_iter_
+
+    def models(self):
+        """Yield (position, fitted estimator)."""
+        yield from enumerate(self.fitted)
+
+    def answers(self, X):
+        """Return None: the models are asked."""
+        return
 
 
 class _StepsRun(PrefixRun):
