@@ -2,20 +2,29 @@
 
 The updates of one setting are a chain: each sample's dot product needs the weights that the sample before has left, and
 a processor that could do four operations a cycle waits for most of the 140 that a sample takes. Settings that visit the
-samples in the same order do not wait for each other. So each sample is loaded once, and its dot products for all
-settings, then their losses and steps, then their additions, are three short loops whose turns overlap. Every setting
-is updated by the very operations of :mod:`fastfit.kernels.sgd`, in their order: the bits are those of a descent by
-itself.
+samples in the same order do not wait for each other. So a vector holds one number of as many settings as it has lanes:
+what costs one setting a dot product, a loss and an addition costs eight of them hardly more. All settings of one vector
+are called a pack.
+
+Every setting is updated by the very operations of :mod:`fastfit.kernels.sgd` in their order, sums along the features
+included : the bits are those of a descent by itself.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from fastfit.kernels.loss import loss_gradient, sum_losses
-from fastfit.kernels.row import dot_row, sum_magnitudes
-from fastfit.kernels.row_in_order import add_row_in_order, dot_row_in_order, truncate_l1
-from fastfit.kernels.sgd import BLOCK_SIZE, MIN_SCALE_32, MIN_SCALE_64
+from fastfit.kernels.loss import (
+    LOSS_EPSILON_INSENSITIVE,
+    LOSS_HINGE,
+    LOSS_HUBER,
+    LOSS_LOGISTIC,
+    LOSS_MODIFIED_HUBER,
+    LOSS_SQUARED_ERROR,
+    loss_gradient,
+    loss_value,
+)
+from fastfit.kernels.sgd import BLOCK_SIZE, MIN_SCALE_64
 from fastfit.kernels.sgd_schedule import (
     close_epoch,
     fill_steps,
@@ -24,6 +33,7 @@ from fastfit.kernels.sgd_schedule import (
     request_row,
     rows_ahead,
     stable_step,
+    step_size,
 )
 from fastfit.kernels.sgd_state import (
     INTERCEPT,
@@ -39,50 +49,66 @@ from fastfit.kernels.sgd_state import (
     STABLE_STEP,
     STATUS,
     STATUS_RUNNING,
-    STATUS_STOPPED,
     STEP_COUNT,
     LinearModel,
     SGDOptions,
 )
 from fastfit.runtime.compile import jit
-from fastfit.runtime.simd import element, maximum, minimum
+from fastfit.runtime.simd import (
+    any_lane,
+    broadcast,
+    element,
+    fma,
+    lanes,
+    load,
+    maximum,
+    minimum,
+    select,
+    store,
+)
 from fastfit.runtime.team import stop_requested
 
 # Hyperparameters in which settings may differ, by column of a table; all others are the same for all.
-VARIED = ("alpha", "l1_ratio", "eta0", "power_t", "loss_parameter", "tol", "n_iter_no_change")
-# What changes with every sample, by row of a table with a column for each setting.
+VARIED = ("alpha", "l1_ratio", "loss_parameter", "eta0", "power_t", "tol", "n_iter_no_change")
+# Rows of a table with a column for each place in a pack: hyperparameters, and what changes with every sample.
 (
+    ALPHA,
+    L1_RATIO,
+    LOSS_PARAMETER,
+    IS_STABLE,  # whether rounding errors stay as they are
     NOW_INTERCEPT,
     NOW_SCALE,
     NOW_NORM,
     NOW_L1_NORM,
     NOW_CREDIT,
-    NOW_PENALTY,  # sum over the samples of the block
-    NOW_PRODUCT,
-    NOW_UPDATE,
-    N_NOW,
-) = range(9)
+    BLOCK_LOSS,  # sums over the samples of the block
+    BLOCK_PENALTY,
+    EPOCH_LOSS,
+    EPOCH_PENALTY,
+    LANES_IN,  # what is computed lane by lane
+    LANES_OUT,
+    N_ROWS,
+) = range(16)
 
 
 class Models(NamedTuple):
     """What an epoch changes; one row for each setting."""
 
-    coef: np.ndarray  # (n_settings, more than n_features) of X's dtype, zeros behind the weights
+    coef: np.ndarray  # (n_settings, more than n_features) float64, zeros behind the weights
     l1_paid: np.ndarray  # (n_settings, as many or 0), L1 penalty that each weight has received; none without one
     scalars: np.ndarray  # (n_settings, N_SCALARS or more) float64
     averaged: np.ndarray  # (n_settings, 0): averages are not kept
 
 
-class Work(NamedTuple):
-    """Scratch."""
+class Packs(NamedTuple):
+    """The settings that still descend, by their places; each pack has as many as a vector has lanes."""
 
-    now: np.ndarray  # (N_NOW, n_settings) float64
-    steps: np.ndarray  # (n_settings, BLOCK_SIZE) float64
-    predictions: np.ndarray  # (n_settings, BLOCK_SIZE) float64
-    targets: np.ndarray  # (BLOCK_SIZE,) float64
-    is_stable: np.ndarray  # (n_settings,) bool, whether rounding errors stay as they are
-    sums: np.ndarray  # (2, n_settings) float64: losses and penalties of the epoch
-    active: np.ndarray  # (n_settings,) int64, the settings that still descend; by position the columns of `now`
+    setting: np.ndarray  # (n_places,) int64
+    coef: np.ndarray  # (n_packs * n_values * lanes,) float64: of each pack the weights of all features
+    l1_paid: np.ndarray  # likewise, or (0,)
+    table: np.ndarray  # (N_ROWS * n_places,) float64
+    steps: np.ndarray  # (BLOCK_SIZE * n_places,) float64, of each sample those of all places
+    some_steps: np.ndarray  # (BLOCK_SIZE,) float64, scratch
 
 
 @jit(inline=True, internal=True)
@@ -98,14 +124,14 @@ def options_of(common, varied, setting):
     """All hyperparameters of one setting."""
     return SGDOptions(
         common.loss,
-        varied[setting, 4],
+        varied[setting, 2],
         common.loss_curvature,
         common.penalty,
         varied[setting, 0],
         varied[setting, 1],
         common.learning_rate,
-        varied[setting, 2],
         varied[setting, 3],
+        varied[setting, 4],
         common.fit_intercept,
         common.average,
         common.weight_pos,
@@ -123,50 +149,306 @@ def options_of(common, varied, setting):
     )
 
 
-@jit(internal=True)
-def fold_small_scales(models, work, n_active, min_scale):
-    """Multiply scales that are too small into the weights."""
-    for a in range(n_active):
-        scale = work.now[NOW_SCALE, a]
-        if scale < min_scale:
-            coef = models.coef[work.active[a]]
-            for j in range(len(coef)):
-                coef[j] *= scale
-            work.now[NOW_SCALE, a] = 1.0
+# --- Sums along the features, for all settings of a pack ----------------------------------------------------
+#
+# A descent by itself sums along the features in vectors: each lane a sum of its own, then the halves of the vector are
+# added until one lane is left. Here each of these sums is a vector of settings.
+
+
+@jit(inline=True, internal=True)
+def zeros():
+    """A zero for each lane of a vector of features; at most eight of them."""
+    zero = broadcast(0.0, np.float64)
+    return zero, zero, zero, zero, zero, zero, zero, zero
+
+
+@jit(inline=True, internal=True)
+def reduce_lanes(v):
+    """Add the upper half to the lower until one is left, as ``reduce_add``; lanes that there are not are zero."""
+    return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]))
+
+
+@jit(inline=True, internal=True)
+def _dot_lane(X, at, w, base, lane, total):
+    if lane >= lanes(np.float64):
+        return total
+    x = broadcast(element(X, at + lane), np.float64)
+    return fma(x, load(w, base + lane * lanes(np.float64)), total)
+
+
+@jit(inline=True, internal=True)
+def _dot_lanes(X, at, w, base, v):
+    """Add the products of as many features as a vector has lanes, each to a sum of its own."""
+    return (
+        _dot_lane(X, at, w, base, 0, v[0]),
+        _dot_lane(X, at, w, base, 1, v[1]),
+        _dot_lane(X, at, w, base, 2, v[2]),
+        _dot_lane(X, at, w, base, 3, v[3]),
+        _dot_lane(X, at, w, base, 4, v[4]),
+        _dot_lane(X, at, w, base, 5, v[5]),
+        _dot_lane(X, at, w, base, 6, v[6]),
+        _dot_lane(X, at, w, base, 7, v[7]),
+    )
+
+
+@jit(inline=True, internal=True)
+def dot_pack(X, start, n, w, base):
+    """X[start : start + n] . w of each setting, summed as ``kernels.row.dot_row`` does."""
+    width = lanes(np.float64)
+    even, odd = zeros(), zeros()
+    j = 0
+    while j + 2 * width <= n:
+        even = _dot_lanes(X, start + j, w, base + j * width, even)
+        odd = _dot_lanes(X, start + j + width, w, base + (j + width) * width, odd)
+        j += 2 * width
+    if j + width <= n:
+        even = _dot_lanes(X, start + j, w, base + j * width, even)
+        j += width
+    tail = broadcast(0.0, np.float64)
+    while j < n:
+        tail = tail + broadcast(element(X, start + j), np.float64) * load(w, base + j * width)
+        j += 1
+    both = (
+        even[0] + odd[0],
+        even[1] + odd[1],
+        even[2] + odd[2],
+        even[3] + odd[3],
+        even[4] + odd[4],
+        even[5] + odd[5],
+        even[6] + odd[6],
+        even[7] + odd[7],
+    )
+    return reduce_lanes(both) + tail
+
+
+@jit(inline=True, internal=True)
+def dot_pack_in_order(X, start, n, w, base):
+    """X[start : start + n] . w of each setting, from left to right."""
+    width = lanes(np.float64)
+    total = broadcast(0.0, np.float64)
+    for j in range(n):
+        total = total + broadcast(element(X, start + j), np.float64) * load(w, base + j * width)
+    return total
+
+
+@jit(inline=True, internal=True)
+def _add_lane(X, at, factor, w, base, lane, total):
+    if lane >= lanes(np.float64):
+        return total
+    place = base + lane * lanes(np.float64)
+    updated = load(w, place) + broadcast(element(X, at + lane), np.float64) * factor
+    store(w, place, updated)
+    return total + updated * updated
+
+
+@jit(inline=True, internal=True)
+def add_pack(X, start, n, factor, w, base):
+    """w += factor * X[start : start + n] for each setting; returns the new squared norms of w.
+
+    They are summed as ``kernels.row_in_order.add_row_in_order`` does.
+    """
+    width = lanes(np.float64)
+    v = zeros()
+    j = 0
+    while j + width <= n:
+        at, place = start + j, base + j * width
+        v = (
+            _add_lane(X, at, factor, w, place, 0, v[0]),
+            _add_lane(X, at, factor, w, place, 1, v[1]),
+            _add_lane(X, at, factor, w, place, 2, v[2]),
+            _add_lane(X, at, factor, w, place, 3, v[3]),
+            _add_lane(X, at, factor, w, place, 4, v[4]),
+            _add_lane(X, at, factor, w, place, 5, v[5]),
+            _add_lane(X, at, factor, w, place, 6, v[6]),
+            _add_lane(X, at, factor, w, place, 7, v[7]),
+        )
+        j += width
+    tail = broadcast(0.0, np.float64)
+    while j < n:
+        updated = load(w, base + j * width) + broadcast(element(X, start + j), np.float64) * factor
+        tail = tail + updated * updated
+        store(w, base + j * width, updated)
+        j += 1
+    return reduce_lanes(v) + tail
+
+
+@jit(inline=True, internal=True)
+def truncate_pack(n, credit, scale, w, paid, base):
+    """Pull the weights of each setting towards zero by the L1 penalty that they owe.
+
+    See ``kernels.row_in_order.truncate_l1``.
+    """
+    width = lanes(np.float64)
+    zero = broadcast(0.0, np.float64)
+    for j in range(n):
+        place = base + j * width
+        before, was_paid = load(w, place), load(paid, place)
+        positive = maximum(before - (credit + was_paid) / scale, zero)
+        negative = minimum(before + (credit - was_paid) / scale, zero)
+        after = select(before > 0.0, positive, select(before < 0.0, negative, before))
+        store(w, place, after)
+        store(paid, place, was_paid + scale * (after - before))
+
+
+@jit(inline=True, internal=True)
+def _magnitude(w, base, lane, total):
+    if lane >= lanes(np.float64):
+        return total
+    return total + abs(load(w, base + lane * lanes(np.float64)))
+
+
+@jit(inline=True, internal=True)
+def sum_pack_magnitudes(n, w, base):
+    """L1 norm of the weights of each setting, summed as ``kernels.row.sum_magnitudes`` does."""
+    width = lanes(np.float64)
+    v = zeros()
+    j = 0
+    while j + width <= n:
+        place = base + j * width
+        v = (
+            _magnitude(w, place, 0, v[0]),
+            _magnitude(w, place, 1, v[1]),
+            _magnitude(w, place, 2, v[2]),
+            _magnitude(w, place, 3, v[3]),
+            _magnitude(w, place, 4, v[4]),
+            _magnitude(w, place, 5, v[5]),
+            _magnitude(w, place, 6, v[6]),
+            _magnitude(w, place, 7, v[7]),
+        )
+        j += width
+    tail = broadcast(0.0, np.float64)
+    while j < n:
+        tail = tail + abs(load(w, base + j * width))
+        j += 1
+    return reduce_lanes(v) + tail
+
+
+# --- Losses of a pack, by the formulas of kernels.loss ------------------------------------------------------
+
+
+@jit(inline=True, internal=True)
+def pack_losses(code, parameter, y, prediction):
+    """Loss of each setting's prediction for one sample; ``parameter`` has one number for each."""
+    zero = broadcast(0.0, np.float64)
+    if code >= LOSS_HINGE:
+        margin = prediction * y
+        threshold = broadcast(1.0, np.float64) if code == LOSS_MODIFIED_HUBER else parameter
+        shortfall = maximum(threshold - margin, zero)
+        if code == LOSS_HINGE:
+            return shortfall
+        squared = shortfall * shortfall
+        if code == LOSS_MODIFIED_HUBER:
+            return select(margin < -1.0, margin * -4.0, squared)
+        return squared
+    error = abs(broadcast(y, np.float64) - prediction)
+    squared = error * 0.5 * error
+    if code == LOSS_SQUARED_ERROR:
+        return squared
+    if code == LOSS_HUBER:
+        return select(error <= parameter, squared, parameter * (error - parameter * 0.5))
+    excess = maximum(error - parameter, zero)
+    return excess if code == LOSS_EPSILON_INSENSITIVE else excess * excess
+
+
+@jit(inline=True, internal=True)
+def pack_gradients(code, parameter, y, prediction):
+    """Derivative of the loss of each setting's prediction for one sample."""
+    zero = broadcast(0.0, np.float64)
+    if code >= LOSS_HINGE:
+        margin = prediction * y
+        if code == LOSS_HINGE:
+            return select(margin <= parameter, broadcast(-y, np.float64), zero)
+        threshold = broadcast(1.0, np.float64) if code == LOSS_MODIFIED_HUBER else parameter
+        slope = maximum(threshold - margin, zero) * (-2.0 * y)
+        if code == LOSS_MODIFIED_HUBER:
+            return select(margin < -1.0, broadcast(-4.0 * y, np.float64), slope)
+        return slope
+    error = prediction - broadcast(y, np.float64)
+    if code == LOSS_SQUARED_ERROR:
+        return error
+    if code == LOSS_HUBER:
+        return minimum(maximum(error, -parameter), parameter)
+    excess = maximum(abs(error) - parameter, zero)
+    sign = select(error > 0.0, broadcast(1.0, np.float64), broadcast(-1.0, np.float64))
+    if code == LOSS_EPSILON_INSENSITIVE:
+        return select(excess > 0.0, sign, zero)
+    return sign * 2.0 * excess
 
 
 @jit(internal=True)
-def take_steps(samples, row, k, common, varied, work, n_active):
-    """Find the update of each setting for one row, and shrink its weights; returns the least scale."""
-    now, active = work.now, work.active
-    dtype = samples.X.dtype
-    target = np.float64(samples.y[row])
-    weight = dtype.type(common.weight_pos if target > 0.0 else common.weight_neg)
-    if len(samples.weight) > 0:
-        weight *= samples.weight[row]
-    least = 1.0
-    for a in range(n_active):
-        setting = element(active, a)
-        alpha, l1_ratio = varied[setting, 0], varied[setting, 1]
-        step, scale, intercept = work.steps[a, k], now[NOW_SCALE, a], now[NOW_INTERCEPT, a]
-        squared_norm, l1_norm = now[NOW_NORM, a], now[NOW_L1_NORM, a]
-        l2_ratio = 1.0 - l1_ratio
-        prediction = np.float64(dtype.type(now[NOW_PRODUCT, a] * scale)) + intercept
-        work.predictions[a, k] = prediction
-        now[NOW_PENALTY, a] += 0.5 * l2_ratio * squared_norm + l1_ratio * l1_norm
-        gradient = loss_gradient(common.loss, varied[setting, 4], target, prediction)
-        update = -step * minimum(maximum(gradient, -MAX_GRADIENT), MAX_GRADIENT) * weight
-        if common.penalty >= PENALTY_L2:
-            shrinkage = np.float64(dtype.type(maximum(1.0 - l2_ratio * step * alpha, 0.0)))
-            scale *= shrinkage
-            now[NOW_NORM, a] = squared_norm * shrinkage * shrinkage
-            now[NOW_L1_NORM, a] = l1_norm * shrinkage
-            now[NOW_SCALE, a] = scale
-            least = minimum(least, scale)
-        now[NOW_CREDIT, a] += l1_ratio * step * alpha
-        now[NOW_INTERCEPT, a] = intercept + (update if common.fit_intercept else 0.0)
-        now[NOW_UPDATE, a] = update
-    return least
+def logistic_lanes(y, parameter, n_places, at, table):
+    """Write the logistic loss and its derivative for the predictions in the row LANES_IN, lane by lane."""
+    for lane in range(at, at + lanes(np.float64)):
+        prediction = table[LANES_IN * n_places + lane]
+        table[LANES_OUT * n_places + lane] = loss_gradient(LOSS_LOGISTIC, parameter, y, prediction)
+        table[LANES_IN * n_places + lane] = loss_value(LOSS_LOGISTIC, parameter, y, prediction)
+
+
+# --- Updates ------------------------------------------------------------------------------------------------
+
+
+@jit(internal=True)
+def fold_small_scales(packs, n_places, at, base, n_values):
+    """Multiply scales of one pack that are too small into the weights."""
+    width = lanes(np.float64)
+    for lane in range(width):
+        scale = packs.table[NOW_SCALE * n_places + at + lane]
+        if scale < MIN_SCALE_64:
+            for j in range(n_values):
+                packs.coef[base + j * width + lane] *= scale
+            packs.table[NOW_SCALE * n_places + at + lane] = 1.0
+
+
+@jit(inline=True, internal=True)
+def visit(samples, start, target, weight, common, packs, step, n_places, at, base, n_values):
+    """Update the settings of one pack, the places from ``at`` on, for one sample."""
+    table, n_features = packs.table, samples.n_features
+    alpha, l1_ratio = load(table, ALPHA * n_places + at), load(table, L1_RATIO * n_places + at)
+    parameter = load(table, LOSS_PARAMETER * n_places + at)
+    is_stable = load(table, IS_STABLE * n_places + at) > 0.0
+    intercept, scale = load(table, NOW_INTERCEPT * n_places + at), load(table, NOW_SCALE * n_places + at)
+    squared_norm, l1_norm = load(table, NOW_NORM * n_places + at), load(table, NOW_L1_NORM * n_places + at)
+    l2_ratio = -l1_ratio + 1.0
+    product = dot_pack(samples.X, start, n_features, packs.coef, base)
+    if any_lane(~is_stable):
+        in_order = dot_pack_in_order(samples.X, start, n_features, packs.coef, base)
+        product = select(is_stable, product, in_order)
+    prediction = product * scale + intercept
+    if common.loss == LOSS_LOGISTIC:
+        store(table, LANES_IN * n_places + at, prediction)
+        logistic_lanes(target, 0.0, n_places, at, table)
+        loss, gradient = load(table, LANES_IN * n_places + at), load(table, LANES_OUT * n_places + at)
+    else:
+        loss = pack_losses(common.loss, parameter, target, prediction)
+        gradient = pack_gradients(common.loss, parameter, target, prediction)
+    penalty = l2_ratio * 0.5 * squared_norm + l1_ratio * l1_norm
+    store(table, BLOCK_LOSS * n_places + at, load(table, BLOCK_LOSS * n_places + at) + loss)
+    store(table, BLOCK_PENALTY * n_places + at, load(table, BLOCK_PENALTY * n_places + at) + penalty)
+    highest = broadcast(MAX_GRADIENT, np.float64)
+    update = -step * minimum(maximum(gradient, -highest), highest) * weight
+    if common.penalty >= PENALTY_L2:
+        shrinkage = maximum(-(l2_ratio * step * alpha) + 1.0, broadcast(0.0, np.float64))
+        scale = scale * shrinkage
+        squared_norm, l1_norm = squared_norm * shrinkage * shrinkage, l1_norm * shrinkage
+        store(table, NOW_SCALE * n_places + at, scale)
+        if any_lane(scale < MIN_SCALE_64):
+            fold_small_scales(packs, n_places, at, base, n_values)
+            scale = load(table, NOW_SCALE * n_places + at)
+    is_updated = update != 0.0
+    if any_lane(is_updated):
+        squares = add_pack(samples.X, start, n_features, update / scale, packs.coef, base)
+        squared_norm = select(is_updated, squares * scale * scale, squared_norm)
+        if len(packs.l1_paid) > 0:
+            magnitudes = sum_pack_magnitudes(n_features, packs.coef, base) * scale
+            l1_norm = select(is_updated, magnitudes, l1_norm)
+    if common.fit_intercept:
+        store(table, NOW_INTERCEPT * n_places + at, intercept + update)
+    if len(packs.l1_paid) > 0:
+        credit = load(table, NOW_CREDIT * n_places + at) + l1_ratio * step * alpha
+        store(table, NOW_CREDIT * n_places + at, credit)
+        truncate_pack(n_features, credit, scale, packs.coef, packs.l1_paid, base)
+    store(table, NOW_NORM * n_places + at, squared_norm)
+    store(table, NOW_L1_NORM * n_places + at, l1_norm)
 
 
 @jit(internal=True)
@@ -175,43 +457,25 @@ def update_together(
     order,  # (n_samples,) int32, rows in the order of the epoch
     first,  # position in order of the block's first row
     n_block,
-    models,
-    work,
     common,
-    varied,  # (n_settings, len(VARIED)) float64
+    packs,
     n_active,
+    n_values,
 ):
     """Visit the rows of one block in turn, each with all settings that still descend."""
-    now, active, dtype = work.now, work.active, samples.X.dtype
-    n_features = samples.n_features
+    n_features, n_places, width = samples.n_features, len(packs.setting), lanes(np.float64)
     n_ahead = rows_ahead(n_features * samples.X.itemsize)
-    min_scale = MIN_SCALE_32 if models.coef.itemsize == 4 else MIN_SCALE_64
-    has_l1 = models.l1_paid.shape[1] > 0
     for k in range(n_block):
         row = np.intp(order[first + k])
         start = row * n_features
-        work.targets[k] = np.float64(samples.y[row])
-        for a in range(n_active):
-            coef = models.coef[element(active, a)]
-            if work.is_stable[a]:
-                now[NOW_PRODUCT, a] = dot_row(samples.X, start, n_features, coef)
-            else:
-                now[NOW_PRODUCT, a] = dot_row_in_order(samples.X, start, n_features, coef)
-        if take_steps(samples, row, k, common, varied, work, n_active) < min_scale:
-            fold_small_scales(models, work, n_active, min_scale)
-        for a in range(n_active):
-            setting, update, scale = element(active, a), now[NOW_UPDATE, a], now[NOW_SCALE, a]
-            coef = models.coef[setting]
-            if update != 0.0:
-                factor = dtype.type(update) / dtype.type(scale)
-                squares = add_row_in_order(samples.X, start, n_features, factor, coef)
-                now[NOW_NORM, a] = squares * scale * scale
-                if has_l1:
-                    now[NOW_L1_NORM, a] = (
-                        sum_magnitudes(coef, n_features) * scale if varied[setting, 1] > 0.0 else 0.0
-                    )
-            if has_l1:
-                truncate_l1(0, n_features, now[NOW_CREDIT, a], scale, coef, models.l1_paid[setting])
+        target = samples.y[row]
+        weight = common.weight_pos if target > 0.0 else common.weight_neg
+        if len(samples.weight) > 0:
+            weight *= samples.weight[row]
+        for at in range(0, n_active, width):
+            step = load(packs.steps, k * n_places + at)
+            base = at * n_values
+            visit(samples, start, target, weight, common, packs, step, n_places, at, base, n_values)
         if n_ahead > 0:
             request_row(samples, order, first + k + n_ahead)
             request_row(samples, order, first + k + n_ahead // 2)
@@ -219,59 +483,107 @@ def update_together(
 
 
 @jit(internal=True)
-def open_block(models, work, common, varied, n_active, n_block):
-    """Take what changes with every sample out of the models, and find the next steps."""
-    for a in range(n_active):
-        setting = work.active[a]
+def open_block(models, common, varied, packs, n_active, n_block):
+    """Find the next steps of all settings, and begin their sums."""
+    n_places, width, table = len(packs.setting), lanes(np.float64), packs.table
+    is_optimal = common.learning_rate == RATE_OPTIMAL
+    for at in range(n_active):
+        setting = packs.setting[at]
         scalars = models.scalars[setting]
-        work.now[NOW_INTERCEPT, a], work.now[NOW_SCALE, a] = scalars[INTERCEPT], scalars[SCALE]
-        work.now[NOW_NORM, a], work.now[NOW_L1_NORM, a] = scalars[SQUARED_NORM], scalars[L1_NORM]
-        work.now[NOW_CREDIT, a], work.now[NOW_PENALTY, a] = scalars[L1_CREDIT], 0.0
         options = options_of(common, varied, setting)
-        is_stable = fill_steps(options, scalars, n_block, work.steps[a])
-        work.is_stable[a] = is_stable and models.coef.itemsize == 8
+        first = scalars[STEP_COUNT]
+        table[BLOCK_LOSS * n_places + at] = table[BLOCK_PENALTY * n_places + at] = 0.0
+        if is_optimal:
+            largest = maximum(step_size(options, scalars, first), step_size(options, scalars, first + n_block))
+            is_stable = largest <= scalars[STABLE_STEP]
+            table[LANES_IN * n_places + at] = scalars[OPTIMAL_START]
+        else:
+            is_stable = fill_steps(options, scalars, n_block, packs.some_steps)
+            for k in range(n_block):
+                packs.steps[k * n_places + at] = packs.some_steps[k]
+        table[IS_STABLE * n_places + at] = 1.0 if is_stable else 0.0
+        scalars[STEP_COUNT] = first + n_block
+    if is_optimal:
+        # All have taken as many steps.
+        first = models.scalars[packs.setting[0], STEP_COUNT] - n_block
+        one = broadcast(1.0, np.float64)
+        for at in range(0, n_active, width):
+            alpha, start = load(table, ALPHA * n_places + at), load(table, LANES_IN * n_places + at)
+            for k in range(n_block):
+                store(packs.steps, k * n_places + at, one / (alpha * (start + (first + k) - 1.0)))
 
 
 @jit(internal=True)
-def close_block(models, work, common, varied, n_active, n_block):
-    """Put back what changes with every sample, and add up the losses and penalties."""
-    for a in range(n_active):
-        setting = work.active[a]
-        scalars = models.scalars[setting]
-        scalars[INTERCEPT], scalars[SCALE] = work.now[NOW_INTERCEPT, a], work.now[NOW_SCALE, a]
-        scalars[SQUARED_NORM], scalars[L1_NORM] = work.now[NOW_NORM, a], work.now[NOW_L1_NORM, a]
-        scalars[L1_CREDIT] = work.now[NOW_CREDIT, a]
-        scalars[STEP_COUNT] += n_block
-        work.sums[0, a] += sum_losses(
-            common.loss, varied[setting, 4], n_block, work.targets, work.predictions[a]
-        )
-        work.sums[1, a] += work.now[NOW_PENALTY, a]
+def close_block(packs, n_active):
+    """Add what the block has summed up to the epoch's sums."""
+    n_places = len(packs.setting)
+    for at in range(n_active):
+        packs.table[EPOCH_LOSS * n_places + at] += packs.table[BLOCK_LOSS * n_places + at]
+        packs.table[EPOCH_PENALTY * n_places + at] += packs.table[BLOCK_PENALTY * n_places + at]
 
 
 @jit(internal=True)
-def find_active(models, share, n_shares, active):
-    """List the settings of one member of a team that still descend; returns how many."""
+def pack(models, varied, share, n_shares, packs, n_values):
+    """Give the settings of one member of a team that still descend their places; returns how many they are."""
+    n_places, width = len(packs.setting), lanes(np.float64)
+    packs.table[:] = 0.0
+    packs.table[NOW_SCALE * n_places : NOW_NORM * n_places] = 1.0
+    packs.table[IS_STABLE * n_places : NOW_INTERCEPT * n_places] = 1.0
+    packs.coef[:] = 0.0
+    packs.steps[:] = 0.0
     n_active = 0
     for setting in range(share, len(models.scalars), n_shares):
-        if models.scalars[setting, STATUS] == STATUS_RUNNING:
-            active[n_active] = setting
-            n_active += 1
+        scalars = models.scalars[setting]
+        if scalars[STATUS] != STATUS_RUNNING:
+            continue
+        for row in range(3):
+            packs.table[row * n_places + n_active] = varied[setting, row]
+        packs.table[NOW_INTERCEPT * n_places + n_active] = scalars[INTERCEPT]
+        packs.table[NOW_SCALE * n_places + n_active] = scalars[SCALE]
+        packs.table[NOW_NORM * n_places + n_active] = scalars[SQUARED_NORM]
+        packs.table[NOW_L1_NORM * n_places + n_active] = scalars[L1_NORM]
+        packs.table[NOW_CREDIT * n_places + n_active] = scalars[L1_CREDIT]
+        base = n_active // width * width * n_values + n_active % width
+        for j in range(n_values):
+            packs.coef[base + j * width] = models.coef[setting, j]
+            if len(packs.l1_paid) > 0:
+                packs.l1_paid[base + j * width] = models.l1_paid[setting, j]
+        packs.setting[n_active] = setting
+        n_active += 1
     return n_active
 
 
 @jit(internal=True)
-def begin_descents(samples, models, common, varied, work, n_active):
+def unpack(models, packs, n_active, n_values):
+    """Put what has changed back to the models."""
+    n_places, width = len(packs.setting), lanes(np.float64)
+    for at in range(n_active):
+        setting = packs.setting[at]
+        scalars = models.scalars[setting]
+        scalars[INTERCEPT] = packs.table[NOW_INTERCEPT * n_places + at]
+        scalars[SCALE] = packs.table[NOW_SCALE * n_places + at]
+        scalars[SQUARED_NORM] = packs.table[NOW_NORM * n_places + at]
+        scalars[L1_NORM] = packs.table[NOW_L1_NORM * n_places + at]
+        scalars[L1_CREDIT] = packs.table[NOW_CREDIT * n_places + at]
+        base = at // width * width * n_values + at % width
+        for j in range(n_values):
+            models.coef[setting, j] = packs.coef[base + j * width]
+            if len(packs.l1_paid) > 0:
+                models.l1_paid[setting, j] = packs.l1_paid[base + j * width]
+
+
+@jit(internal=True)
+def begin_descents(samples, models, common, varied, share, n_shares):
     """Find out what does not change from epoch to epoch."""
-    for a in range(n_active):
-        setting = work.active[a]
+    known = 0.0
+    for setting in range(share, len(models.scalars), n_shares):
         scalars = models.scalars[setting]
         options = options_of(common, varied, setting)
-        if scalars[STABLE_STEP] == 0.0:
+        if known == 0.0 and scalars[STABLE_STEP] == 0.0:
             # It depends on the samples and on the loss, not on what varies.
-            same = a > 0
-            scalars[STABLE_STEP] = (
-                models.scalars[work.active[0], STABLE_STEP] if same else stable_step(samples, options)
-            )
+            known = stable_step(samples, options)
+        if scalars[STABLE_STEP] == 0.0:
+            scalars[STABLE_STEP] = known
         if common.learning_rate == RATE_OPTIMAL:
             scalars[OPTIMAL_START] = optimal_start(options)
 
@@ -284,44 +596,43 @@ def train_together(
     samples,
     orders,  # (n_threads, n_samples) int32, shuffled further at every epoch
     models,
-    works,  # Work of each member
     common,  # SGDOptions, but for what varies
     varied,  # (n_settings, len(VARIED)) float64
+    packs_of_all,  # Packs with an axis for the members in front
     seed,  # of the shuffle; negative: the order is kept
     objectives_out,  # (n_settings, n_epochs) float64
 ):
     """Train all settings that are running, each to its convergence, for so many epochs at the most."""
-    work = Work(
-        works.now[thread_idx],
-        works.steps[thread_idx],
-        works.predictions[thread_idx],
-        works.targets[thread_idx],
-        works.is_stable[thread_idx],
-        works.sums[thread_idx],
-        works.active[thread_idx],
+    packs = Packs(
+        packs_of_all.setting[thread_idx],
+        packs_of_all.coef[thread_idx],
+        packs_of_all.l1_paid[thread_idx],
+        packs_of_all.table[thread_idx],
+        packs_of_all.steps[thread_idx],
+        packs_of_all.some_steps[thread_idx],
     )
-    order = orders[thread_idx]
+    order, n_values, n_places = orders[thread_idx], models.coef.shape[1], len(packs_of_all.setting[thread_idx])
     n = len(order)
-    n_active = find_active(models, thread_idx, n_threads, work.active)
-    begin_descents(samples, models, common, varied, work, n_active)
+    begin_descents(samples, models, common, varied, thread_idx, n_threads)
     for epoch in range(objectives_out.shape[1]):
+        n_active = pack(models, varied, thread_idx, n_threads, packs, n_values)
         if n_active == 0:
             return
         order_rows(samples.held_out, seed, order, order)
-        work.sums[:] = 0.0
         for first in range(0, n, BLOCK_SIZE):
-            n_block = BLOCK_SIZE if first + BLOCK_SIZE <= n else n - first
             if stop_requested(control):
-                for a in range(n_active):
-                    models.scalars[work.active[a], STATUS] = STATUS_STOPPED
                 return
-            open_block(models, work, common, varied, n_active, n_block)
-            update_together(samples, order, first, n_block, models, work, common, varied, n_active)
-            close_block(models, work, common, varied, n_active, n_block)
-        for a in range(n_active):
-            setting = work.active[a]
-            penalty = varied[setting, 0] * work.sums[1, a] / n if common.penalty != PENALTY_NONE else 0.0
+            n_block = BLOCK_SIZE if first + BLOCK_SIZE <= n else n - first
+            open_block(models, common, varied, packs, n_active, n_block)
+            update_together(samples, order, first, n_block, common, packs, n_active, n_values)
+            close_block(packs, n_active)
+        unpack(models, packs, n_active, n_values)
+        for at in range(n_active):
+            setting = packs.setting[at]
+            penalty = varied[setting, 0] * packs.table[EPOCH_PENALTY * n_places + at] / n
             objectives_out[setting, epoch] = close_epoch(
-                model_of(models, setting), options_of(common, varied, setting), work.sums[0, a] / n, penalty
+                model_of(models, setting),
+                options_of(common, varied, setting),
+                packs.table[EPOCH_LOSS * n_places + at] / n,
+                penalty if common.penalty != PENALTY_NONE else 0.0,
             )
-        n_active = find_active(models, thread_idx, n_threads, work.active)

@@ -133,21 +133,26 @@ class _TogetherRun:
     def __init__(self, estimators, X, y, fit_params):
         self.estimators = estimators
         self.descended = SharedWork()
-        self.n_fits = len({fixed_parameters(estimator, ("max_iter",)) for estimator in estimators})
         self.work = 0
         self.fitted = [self._fit(estimator, X, y, fit_params) for estimator in estimators]
+        distinct = {fixed_parameters(estimator, ("max_iter",)) for estimator in estimators}
+        self.n_fits = len(distinct if self.descended.n_made else estimators)
 
     def _fit(self, estimator, X, y, fit_params):
         model = clone(estimator)
         model._descents = self
         model.fit(X, y, **fit_params)
         del model._descents
+        if not self.descended.n_made:
+            self.work += model.n_iter_
         return model
 
     def outcome(self, run, key):
         """Return the outcome of a run, the one that this key stands for of those of an estimator; None: not known."""
-        from fastfit.training.stochastic_together import shared_options
+        from fastfit.training.stochastic_together import covers_samples, shared_options
 
+        if not covers_samples(run.state.samples):
+            return None
         options = run.state.options
         same = key, run.state.seed, shared_options(options)
         outcomes = self.descended.get(same, lambda: self._descend(run.state))

@@ -20,13 +20,14 @@ from fastfit.kernels.sgd_state import (
     STATUS_RUNNING,
     STEP_COUNT,
 )
-from fastfit.kernels.sgd_together import N_NOW, VARIED, Models, Work, train_together
+from fastfit.kernels.sgd_together import N_ROWS, VARIED, Models, Packs, train_together
+from fastfit.runtime.cpu import lanes
 from fastfit.runtime.memory import aligned_zeros, whole_lines
 from fastfit.runtime.threads import run_team
 from fastfit.training.stochastic_gradient import EPOCHS_PER_CALL, LONG_NANOSECONDS, VALUE_NANOSECONDS, Outcome
 
 # Settings that a member of a team should have at least: with fewer the processor waits for the chain of updates.
-MIN_SETTINGS_PER_THREAD = 4
+MIN_SETTINGS_PER_THREAD = 8
 
 
 def covers(options):
@@ -39,6 +40,11 @@ def covers(options):
         and options.learning_rate < RATE_PA1
         and bool(options.tracks_objective)
     )
+
+
+def covers_samples(samples):
+    """Tell whether descents can be taken through these samples together."""
+    return samples.X.dtype == np.float64 and len(samples.held_out) == 0
 
 
 def shared_options(options):
@@ -79,6 +85,12 @@ def descend_together(samples, seed, settings, n_threads=1):
     return outcomes, int(descents.n_epochs.sum())
 
 
+def whole_packs(n_settings):
+    """Return the number of places of as many whole packs as so many settings need."""
+    width = lanes("float64")
+    return -(-n_settings // width) * width
+
+
 class _Descents:
     """The arrays of some descents, and the kernel that works on them."""
 
@@ -100,16 +112,16 @@ class _Descents:
         scalars[:, [SCALE, AVERAGE_SCALE, STEP_COUNT]] = 1.0
         scalars[:, RATE], scalars[:, BEST_OBJECTIVE] = self.varied[:, VARIED.index("eta0")], np.inf
         self.n_threads = max(1, min(n_threads, n_settings // MIN_SETTINGS_PER_THREAD))
-        shape = self.n_threads, n_settings
         self.orders = np.repeat(np.arange(n_samples, dtype=np.int32)[np.newaxis], self.n_threads, axis=0)
-        self.works = Work(
-            aligned_zeros((self.n_threads, N_NOW, whole_lines(n_settings, np.float64)), np.float64),
-            np.empty((*shape, BLOCK_SIZE)),
-            np.empty((*shape, BLOCK_SIZE)),
+        n_places = whole_packs(-(-n_settings // self.n_threads))
+        shape = self.n_threads, n_places * n_values
+        self.packs = Packs(
+            np.empty((self.n_threads, n_places), np.int64),
+            aligned_zeros(shape, np.float64),
+            aligned_zeros(shape if has_l1 else (self.n_threads, 0), np.float64),
+            aligned_zeros((self.n_threads, N_ROWS * n_places), np.float64),
+            aligned_zeros((self.n_threads, BLOCK_SIZE * n_places), np.float64),
             np.empty((self.n_threads, BLOCK_SIZE)),
-            np.empty(shape, bool),
-            np.empty((self.n_threads, 2, n_settings)),
-            np.empty(shape, np.int64),
         )
         self.objectives = []
 
@@ -133,9 +145,9 @@ class _Descents:
                 self.samples,
                 self.orders,
                 self.models,
-                self.works,
                 self.common,
                 self.varied,
+                self.packs,
                 self.seed,
                 objectives,
                 may_be_long=len(self.varied) * n_now * X.size * VALUE_NANOSECONDS > LONG_NANOSECONDS,
