@@ -40,6 +40,13 @@ class Sharing:
         """Return how much work, in `unit`, a fit of this setting by itself takes."""
         return 1
 
+    def parts(self, estimators):
+        """Return lists of positions of settings of one key: nearly nothing is lost if each list is fitted as one.
+
+        Parts can be in work at the same time. Those that take longer come first.
+        """
+        return [range(len(estimators))]
+
     def goes_on(self, estimator, name):
         """Return whether a fit can go on to a larger value of this hyperparameter; see `go_on`."""
         return False

@@ -14,23 +14,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastfit.kernels.loss import (
-    LOSS_EPSILON_INSENSITIVE,
-    LOSS_HINGE,
-    LOSS_HUBER,
-    LOSS_LOGISTIC,
-    LOSS_MODIFIED_HUBER,
-    LOSS_SQUARED_ERROR,
-    loss_gradient,
-    loss_value,
-)
+from fastfit.kernels.loss import LOSS_LOGISTIC, loss_gradient, loss_value
 from fastfit.kernels.sgd import BLOCK_SIZE, MIN_SCALE_64
+from fastfit.kernels.sgd_pack import (
+    add_pack,
+    dot_pack,
+    dot_pack_in_order,
+    pack_gradients,
+    pack_losses,
+    sum_pack_magnitudes,
+    truncate_pack,
+)
 from fastfit.kernels.sgd_schedule import (
     close_epoch,
     fill_steps,
     optimal_start,
     order_rows,
-    request_row,
     rows_ahead,
     stable_step,
     step_size,
@@ -54,15 +53,15 @@ from fastfit.kernels.sgd_state import (
     SGDOptions,
 )
 from fastfit.runtime.compile import jit
+from fastfit.runtime.memory import CACHE_LINE_BYTES
 from fastfit.runtime.simd import (
     any_lane,
     broadcast,
-    element,
-    fma,
     lanes,
     load,
     maximum,
     minimum,
+    prefetch,
     select,
     store,
 )
@@ -95,7 +94,9 @@ class Models(NamedTuple):
     """What an epoch changes; one row for each setting."""
 
     coef: np.ndarray  # (n_settings, more than n_features) float64, zeros behind the weights
-    l1_paid: np.ndarray  # (n_settings, as many or 0), L1 penalty that each weight has received; none without one
+    l1_paid: (
+        np.ndarray
+    )  # (n_settings, as many or 0), L1 penalty that each weight has received; none without one
     scalars: np.ndarray  # (n_settings, N_SCALARS or more) float64
     averaged: np.ndarray  # (n_settings, 0): averages are not kept
 
@@ -149,232 +150,6 @@ def options_of(common, varied, setting):
     )
 
 
-# --- Sums along the features, for all settings of a pack ----------------------------------------------------
-#
-# A descent by itself sums along the features in vectors: each lane a sum of its own, then the halves of the vector are
-# added until one lane is left. Here each of these sums is a vector of settings.
-
-
-@jit(inline=True, internal=True)
-def zeros():
-    """A zero for each lane of a vector of features; at most eight of them."""
-    zero = broadcast(0.0, np.float64)
-    return zero, zero, zero, zero, zero, zero, zero, zero
-
-
-@jit(inline=True, internal=True)
-def reduce_lanes(v):
-    """Add the upper half to the lower until one is left, as ``reduce_add``; lanes that there are not are zero."""
-    return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]))
-
-
-@jit(inline=True, internal=True)
-def _dot_lane(X, at, w, base, lane, total):
-    if lane >= lanes(np.float64):
-        return total
-    x = broadcast(element(X, at + lane), np.float64)
-    return fma(x, load(w, base + lane * lanes(np.float64)), total)
-
-
-@jit(inline=True, internal=True)
-def _dot_lanes(X, at, w, base, v):
-    """Add the products of as many features as a vector has lanes, each to a sum of its own."""
-    return (
-        _dot_lane(X, at, w, base, 0, v[0]),
-        _dot_lane(X, at, w, base, 1, v[1]),
-        _dot_lane(X, at, w, base, 2, v[2]),
-        _dot_lane(X, at, w, base, 3, v[3]),
-        _dot_lane(X, at, w, base, 4, v[4]),
-        _dot_lane(X, at, w, base, 5, v[5]),
-        _dot_lane(X, at, w, base, 6, v[6]),
-        _dot_lane(X, at, w, base, 7, v[7]),
-    )
-
-
-@jit(inline=True, internal=True)
-def dot_pack(X, start, n, w, base):
-    """X[start : start + n] . w of each setting, summed as ``kernels.row.dot_row`` does."""
-    width = lanes(np.float64)
-    even, odd = zeros(), zeros()
-    j = 0
-    while j + 2 * width <= n:
-        even = _dot_lanes(X, start + j, w, base + j * width, even)
-        odd = _dot_lanes(X, start + j + width, w, base + (j + width) * width, odd)
-        j += 2 * width
-    if j + width <= n:
-        even = _dot_lanes(X, start + j, w, base + j * width, even)
-        j += width
-    tail = broadcast(0.0, np.float64)
-    while j < n:
-        tail = tail + broadcast(element(X, start + j), np.float64) * load(w, base + j * width)
-        j += 1
-    both = (
-        even[0] + odd[0],
-        even[1] + odd[1],
-        even[2] + odd[2],
-        even[3] + odd[3],
-        even[4] + odd[4],
-        even[5] + odd[5],
-        even[6] + odd[6],
-        even[7] + odd[7],
-    )
-    return reduce_lanes(both) + tail
-
-
-@jit(inline=True, internal=True)
-def dot_pack_in_order(X, start, n, w, base):
-    """X[start : start + n] . w of each setting, from left to right."""
-    width = lanes(np.float64)
-    total = broadcast(0.0, np.float64)
-    for j in range(n):
-        total = total + broadcast(element(X, start + j), np.float64) * load(w, base + j * width)
-    return total
-
-
-@jit(inline=True, internal=True)
-def _add_lane(X, at, factor, w, base, lane, total):
-    if lane >= lanes(np.float64):
-        return total
-    place = base + lane * lanes(np.float64)
-    updated = load(w, place) + broadcast(element(X, at + lane), np.float64) * factor
-    store(w, place, updated)
-    return total + updated * updated
-
-
-@jit(inline=True, internal=True)
-def add_pack(X, start, n, factor, w, base):
-    """w += factor * X[start : start + n] for each setting; returns the new squared norms of w.
-
-    They are summed as ``kernels.row_in_order.add_row_in_order`` does.
-    """
-    width = lanes(np.float64)
-    v = zeros()
-    j = 0
-    while j + width <= n:
-        at, place = start + j, base + j * width
-        v = (
-            _add_lane(X, at, factor, w, place, 0, v[0]),
-            _add_lane(X, at, factor, w, place, 1, v[1]),
-            _add_lane(X, at, factor, w, place, 2, v[2]),
-            _add_lane(X, at, factor, w, place, 3, v[3]),
-            _add_lane(X, at, factor, w, place, 4, v[4]),
-            _add_lane(X, at, factor, w, place, 5, v[5]),
-            _add_lane(X, at, factor, w, place, 6, v[6]),
-            _add_lane(X, at, factor, w, place, 7, v[7]),
-        )
-        j += width
-    tail = broadcast(0.0, np.float64)
-    while j < n:
-        updated = load(w, base + j * width) + broadcast(element(X, start + j), np.float64) * factor
-        tail = tail + updated * updated
-        store(w, base + j * width, updated)
-        j += 1
-    return reduce_lanes(v) + tail
-
-
-@jit(inline=True, internal=True)
-def truncate_pack(n, credit, scale, w, paid, base):
-    """Pull the weights of each setting towards zero by the L1 penalty that they owe.
-
-    See ``kernels.row_in_order.truncate_l1``.
-    """
-    width = lanes(np.float64)
-    zero = broadcast(0.0, np.float64)
-    for j in range(n):
-        place = base + j * width
-        before, was_paid = load(w, place), load(paid, place)
-        positive = maximum(before - (credit + was_paid) / scale, zero)
-        negative = minimum(before + (credit - was_paid) / scale, zero)
-        after = select(before > 0.0, positive, select(before < 0.0, negative, before))
-        store(w, place, after)
-        store(paid, place, was_paid + scale * (after - before))
-
-
-@jit(inline=True, internal=True)
-def _magnitude(w, base, lane, total):
-    if lane >= lanes(np.float64):
-        return total
-    return total + abs(load(w, base + lane * lanes(np.float64)))
-
-
-@jit(inline=True, internal=True)
-def sum_pack_magnitudes(n, w, base):
-    """L1 norm of the weights of each setting, summed as ``kernels.row.sum_magnitudes`` does."""
-    width = lanes(np.float64)
-    v = zeros()
-    j = 0
-    while j + width <= n:
-        place = base + j * width
-        v = (
-            _magnitude(w, place, 0, v[0]),
-            _magnitude(w, place, 1, v[1]),
-            _magnitude(w, place, 2, v[2]),
-            _magnitude(w, place, 3, v[3]),
-            _magnitude(w, place, 4, v[4]),
-            _magnitude(w, place, 5, v[5]),
-            _magnitude(w, place, 6, v[6]),
-            _magnitude(w, place, 7, v[7]),
-        )
-        j += width
-    tail = broadcast(0.0, np.float64)
-    while j < n:
-        tail = tail + abs(load(w, base + j * width))
-        j += 1
-    return reduce_lanes(v) + tail
-
-
-# --- Losses of a pack, by the formulas of kernels.loss ------------------------------------------------------
-
-
-@jit(inline=True, internal=True)
-def pack_losses(code, parameter, y, prediction):
-    """Loss of each setting's prediction for one sample; ``parameter`` has one number for each."""
-    zero = broadcast(0.0, np.float64)
-    if code >= LOSS_HINGE:
-        margin = prediction * y
-        threshold = broadcast(1.0, np.float64) if code == LOSS_MODIFIED_HUBER else parameter
-        shortfall = maximum(threshold - margin, zero)
-        if code == LOSS_HINGE:
-            return shortfall
-        squared = shortfall * shortfall
-        if code == LOSS_MODIFIED_HUBER:
-            return select(margin < -1.0, margin * -4.0, squared)
-        return squared
-    error = abs(broadcast(y, np.float64) - prediction)
-    squared = error * 0.5 * error
-    if code == LOSS_SQUARED_ERROR:
-        return squared
-    if code == LOSS_HUBER:
-        return select(error <= parameter, squared, parameter * (error - parameter * 0.5))
-    excess = maximum(error - parameter, zero)
-    return excess if code == LOSS_EPSILON_INSENSITIVE else excess * excess
-
-
-@jit(inline=True, internal=True)
-def pack_gradients(code, parameter, y, prediction):
-    """Derivative of the loss of each setting's prediction for one sample."""
-    zero = broadcast(0.0, np.float64)
-    if code >= LOSS_HINGE:
-        margin = prediction * y
-        if code == LOSS_HINGE:
-            return select(margin <= parameter, broadcast(-y, np.float64), zero)
-        threshold = broadcast(1.0, np.float64) if code == LOSS_MODIFIED_HUBER else parameter
-        slope = maximum(threshold - margin, zero) * (-2.0 * y)
-        if code == LOSS_MODIFIED_HUBER:
-            return select(margin < -1.0, broadcast(-4.0 * y, np.float64), slope)
-        return slope
-    error = prediction - broadcast(y, np.float64)
-    if code == LOSS_SQUARED_ERROR:
-        return error
-    if code == LOSS_HUBER:
-        return minimum(maximum(error, -parameter), parameter)
-    excess = maximum(abs(error) - parameter, zero)
-    sign = select(error > 0.0, broadcast(1.0, np.float64), broadcast(-1.0, np.float64))
-    if code == LOSS_EPSILON_INSENSITIVE:
-        return select(excess > 0.0, sign, zero)
-    return sign * 2.0 * excess
-
-
 @jit(internal=True)
 def logistic_lanes(y, parameter, n_places, at, table):
     """Write the logistic loss and its derivative for the predictions in the row LANES_IN, lane by lane."""
@@ -384,7 +159,18 @@ def logistic_lanes(y, parameter, n_places, at, table):
         table[LANES_IN * n_places + lane] = loss_value(LOSS_LOGISTIC, parameter, y, prediction)
 
 
-# --- Updates ------------------------------------------------------------------------------------------------
+@jit(inline=True, internal=True)
+def note_loss(code, parameter, target, prediction, table, n_places, at):
+    """Add the losses to those of the block; returns their derivatives."""
+    if code == LOSS_LOGISTIC:
+        store(table, LANES_IN * n_places + at, prediction)
+        logistic_lanes(target, 0.0, n_places, at, table)
+        loss, gradient = load(table, LANES_IN * n_places + at), load(table, LANES_OUT * n_places + at)
+    else:
+        loss = pack_losses(code, parameter, target, prediction)
+        gradient = pack_gradients(code, parameter, target, prediction)
+    store(table, BLOCK_LOSS * n_places + at, load(table, BLOCK_LOSS * n_places + at) + loss)
+    return gradient
 
 
 @jit(internal=True)
@@ -414,15 +200,8 @@ def visit(samples, start, target, weight, common, packs, step, n_places, at, bas
         in_order = dot_pack_in_order(samples.X, start, n_features, packs.coef, base)
         product = select(is_stable, product, in_order)
     prediction = product * scale + intercept
-    if common.loss == LOSS_LOGISTIC:
-        store(table, LANES_IN * n_places + at, prediction)
-        logistic_lanes(target, 0.0, n_places, at, table)
-        loss, gradient = load(table, LANES_IN * n_places + at), load(table, LANES_OUT * n_places + at)
-    else:
-        loss = pack_losses(common.loss, parameter, target, prediction)
-        gradient = pack_gradients(common.loss, parameter, target, prediction)
+    gradient = note_loss(common.loss, parameter, target, prediction, table, n_places, at)
     penalty = l2_ratio * 0.5 * squared_norm + l1_ratio * l1_norm
-    store(table, BLOCK_LOSS * n_places + at, load(table, BLOCK_LOSS * n_places + at) + loss)
     store(table, BLOCK_PENALTY * n_places + at, load(table, BLOCK_PENALTY * n_places + at) + penalty)
     highest = broadcast(MAX_GRADIENT, np.float64)
     update = -step * minimum(maximum(gradient, -highest), highest) * weight
@@ -464,7 +243,7 @@ def update_together(
 ):
     """Visit the rows of one block in turn, each with all settings that still descend."""
     n_features, n_places, width = samples.n_features, len(packs.setting), lanes(np.float64)
-    n_ahead = rows_ahead(n_features * samples.X.itemsize)
+    n_ahead, per_line = rows_ahead(n_features * 8), CACHE_LINE_BYTES // 8
     for k in range(n_block):
         row = np.intp(order[first + k])
         start = row * n_features
@@ -476,10 +255,12 @@ def update_together(
             step = load(packs.steps, k * n_places + at)
             base = at * n_values
             visit(samples, start, target, weight, common, packs, step, n_places, at, base, n_values)
-        if n_ahead > 0:
-            request_row(samples, order, first + k + n_ahead)
-            request_row(samples, order, first + k + n_ahead // 2)
-            request_row(samples, order, first + k + n_ahead // 4)
+        # Once is enough: there is more to do for each row than in a descent by itself.
+        if n_ahead > 0 and first + k + n_ahead < len(order):
+            start = np.intp(order[first + k + n_ahead]) * n_features
+            for j in range(0, n_features, per_line):
+                prefetch(samples.X, start + j)
+            prefetch(samples.X, start + n_features - 1)
 
 
 @jit(internal=True)
@@ -494,7 +275,9 @@ def open_block(models, common, varied, packs, n_active, n_block):
         first = scalars[STEP_COUNT]
         table[BLOCK_LOSS * n_places + at] = table[BLOCK_PENALTY * n_places + at] = 0.0
         if is_optimal:
-            largest = maximum(step_size(options, scalars, first), step_size(options, scalars, first + n_block))
+            largest = maximum(
+                step_size(options, scalars, first), step_size(options, scalars, first + n_block)
+            )
             is_stable = largest <= scalars[STABLE_STEP]
             table[LANES_IN * n_places + at] = scalars[OPTIMAL_START]
         else:
@@ -611,7 +394,11 @@ def train_together(
         packs_of_all.steps[thread_idx],
         packs_of_all.some_steps[thread_idx],
     )
-    order, n_values, n_places = orders[thread_idx], models.coef.shape[1], len(packs_of_all.setting[thread_idx])
+    order, n_values, n_places = (
+        orders[thread_idx],
+        models.coef.shape[1],
+        len(packs_of_all.setting[thread_idx]),
+    )
     n = len(order)
     begin_descents(samples, models, common, varied, thread_idx, n_threads)
     for epoch in range(objectives_out.shape[1]):

@@ -4,14 +4,25 @@ The Gram matrix, which all learning rates and numbers of steps need, is shared w
 """
 
 import warnings
+from operator import itemgetter
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from fastfit.runtime.cpu import lanes
 from fastfit.runtime.reuse import SharedWork
 from fastfit.runtime.threads import thread_budget
-from fastfit.sharing import PrefixRun, PrefixSharing, Run, fit_clone, fixed_parameters, is_repeatable, is_valid, like
+from fastfit.sharing import (
+    PrefixRun,
+    PrefixSharing,
+    Run,
+    fit_clone,
+    fixed_parameters,
+    is_repeatable,
+    is_valid,
+    like,
+)
 
 
 class LeastSquaresSharing(PrefixSharing):
@@ -79,6 +90,21 @@ class StochasticSharing(PrefixSharing):
             return "together", *fixed_parameters(estimator, NUMBERS)
         # A descent may end before `max_iter`.
         return None if estimator.tol is None else ("longest", *fixed_parameters(estimator, self.varied))
+
+    def parts(self, estimators):
+        """Return as many settings at once as a vector has lanes, of similar penalties: these descend about as long."""
+        if not _goes_together(estimators[0]):
+            return super().parts(estimators)
+        by_rest = {}
+        for position, estimator in enumerate(estimators):
+            by_rest.setdefault(fixed_parameters(estimator, self.varied), []).append(position)
+        numbers = [(estimators[positions[0]].alpha, positions) for positions in by_rest.values()]
+        numbers.sort(key=itemgetter(0))
+        width = lanes("float64")
+        return [
+            [position for _, positions in numbers[first : first + width] for position in positions]
+            for first in range(0, len(numbers), width)
+        ]
 
     def fit(self, estimators, X, y, fit_params):
         """Take all through the samples together; or descend for the most epochs, and anew for numbers too few."""

@@ -110,6 +110,26 @@ CASES = {
         linear_model.SGDClassifier(random_state=0),
         {"max_iter": [2, 500, 1000], "alpha": [0.01, 0.001]},
         classification,
+        2,
+    ),
+    "SGD, classes": (
+        linear_model.SGDClassifier(
+            random_state=0, loss="log_loss", penalty="elasticnet", class_weight="balanced"
+        ),
+        {"alpha": [1.0, 0.01, 1e-5], "l1_ratio": [0.1, 0.9], "tol": [1e-3, 1e-2], "max_iter": [3, 100]},
+        noisy_classes,
+        12,
+    ),
+    "SGD, averages": (
+        linear_model.SGDClassifier(random_state=0, average=True),
+        {"max_iter": [2, 500, 1000], "alpha": [0.01, 0.001]},
+        classification,
+        4,
+    ),
+    "SGD, in order": (
+        linear_model.SGDRegressor(shuffle=False, early_stopping=False),
+        {"eta0": [0.01, 0.1], "power_t": [0.1, 0.5]},
+        regression,
         4,
     ),
     "SGD, numbers": (
