@@ -92,7 +92,10 @@ class Run:
         return self.sharing.work(self.estimators[i])
 
     def models(self):
-        """Yield (position, fitted estimator) for each setting, in an order of the run's own."""
+        """Yield (position, fitted estimator) for each setting, in an order of the run's own.
+
+        None in place of an estimator: this one cannot be fitted, as a fit by itself will tell.
+        """
         yield from enumerate(self.fitted)
 
     def answers(self, X):

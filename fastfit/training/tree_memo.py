@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastfit.kernels.feature_draw import DrawState
-from fastfit.kernels.presort_entries import NEW_VALUE
+from fastfit.kernels.presort_entries import NEW_VALUE, ROW_BITS
 from fastfit.kernels.tree_memo import (
     BY_DEPTH,
     CLASS_MASK,
@@ -157,7 +157,7 @@ class TreeMemory:
         for feature, entries in enumerate(self.data.sorted_rows[0]):
             is_new = entries[:n_samples] >= NEW_VALUE
             is_new[0] = True
-            rows = entries[:n_samples] & ~NEW_VALUE
+            rows = entries[:n_samples] & ROW_BITS
             codes = np.cumsum(is_new, dtype=np.uint64) - np.uint64(1)
             start = feature * n_samples
             self.memory.levels[start : start + int(codes[-1]) + 1] = X_t[feature, rows[is_new]]

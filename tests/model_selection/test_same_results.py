@@ -222,6 +222,14 @@ def test_trees_of_all_limits_are_grown_node_for_node(seed, decimals):
         np.testing.assert_array_equal(found["values"], expected["values"])
 
 
+def test_trees_share_columns_with_values_that_are_nearly_equal():
+    X, y = noisy_classes()
+    X[:200] = X[200:] + np.random.default_rng(0).uniform(-2e-7, 2e-7, size=(200, 1))
+    ours, theirs = search_twice(tree.DecisionTreeClassifier(random_state=0), LIMITS, X, y)
+    assert_same_results(ours, theirs)
+    assert ours.sharing_report_.n_fits == 3
+
+
 def test_a_memory_of_nodes_that_is_too_small_grows(monkeypatch):
     from fastfit.training import tree_memo
 
