@@ -68,6 +68,10 @@ class Sharing:
         """
         return Run(self, estimators, X, y, fit_params)
 
+    def begin(self, estimators, X, y, fit_params):
+        """Fit as `fit` does, and keep what `go_on` needs."""
+        return self.fit(estimators, X, y, fit_params)
+
 
 class Run:
     """Settings of one key, fitted.

@@ -144,7 +144,9 @@ def evaluate_group(split, group, settings, kept=None):
         begin = time.perf_counter()
         head, fitting, fit_params, scoring = split.parts_behind(group.head)
         former = None if kept is None else kept.pop(group.key, None)
-        fit = group.sharing.fit if former is None else partial(group.sharing.go_on, former)
+        fit = group.sharing.fit if kept is None else group.sharing.begin
+        if former is not None:
+            fit = partial(group.sharing.go_on, former)
         run = fit(group.estimators, fitting.X, fitting.y, fit_params)
         if kept is not None:
             kept[group.key] = run
