@@ -40,6 +40,13 @@ class Sharing:
         """Return how much work, in `unit`, a fit of this setting by itself takes."""
         return 1
 
+    def parts(self, estimators):
+        """Return lists of positions of settings of one key: nearly nothing is lost if each list is fitted as one.
+
+        Parts can be in work at the same time. Those that take longer come first.
+        """
+        return [range(len(estimators))]
+
     def goes_on(self, estimator, name):
         """Return whether a fit can go on to a larger value of this hyperparameter; see `go_on`."""
         return False
@@ -60,6 +67,10 @@ class Sharing:
         run : Run
         """
         return Run(self, estimators, X, y, fit_params)
+
+    def begin(self, estimators, X, y, fit_params):
+        """Fit as `fit` does, and keep what `go_on` needs."""
+        return self.fit(estimators, X, y, fit_params)
 
 
 class Run:
@@ -85,7 +96,10 @@ class Run:
         return self.sharing.work(self.estimators[i])
 
     def models(self):
-        """Yield (position, fitted estimator) for each setting, in an order of the run's own."""
+        """Yield (position, fitted estimator) for each setting, in an order of the run's own.
+
+        None in place of an estimator: this one cannot be fitted, as a fit by itself will tell.
+        """
         yield from enumerate(self.fitted)
 
     def answers(self, X):

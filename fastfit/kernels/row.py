@@ -78,13 +78,20 @@ def add_four_rows(X, starts, factors, n, w):
         j += 1
 
 
-@jit(inline=True, internal=True, fastmath=REASSOCIATE)
+@jit(inline=True, internal=True)
 def sum_magnitudes(w, n):
-    """L1 norm of w[:n]."""
-    total = 0.0
-    for j in range(n):
-        total += abs(w[j])
-    return total
+    """L1 norm of w[:n], in float64."""
+    width = lanes(np.float64)
+    total = broadcast(0.0, np.float64)
+    tail = np.float64(0.0)
+    j = 0
+    while j + width <= n:
+        total = total + abs(load(w, j, np.float64))
+        j += width
+    while j < n:
+        tail += np.float64(abs(element(w, j)))
+        j += 1
+    return reduce_add(total) + tail
 
 
 @jit(inline=True, internal=True, fastmath=REASSOCIATE)

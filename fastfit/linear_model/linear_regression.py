@@ -24,7 +24,7 @@ from fastfit.linear_model.plain_arrays import FLOAT_DTYPES, take_plain_arrays
 from fastfit.linear_model.prediction import predict_plain_array
 from fastfit.parameters import ValidatesChangedParameters
 from fastfit.runtime.threads import threads_for
-from fastfit.training.gradient_descent import UnstableRateError, fit_with_rate
+from fastfit.training.gradient_descent import UnstableRateError, fit_with_rate, fit_with_rates
 from fastfit.training.least_squares import LeastSquaresData, NotFiniteError, fit_least_squares, gram_fits
 from fastfit.training.minibatch_descent import EpochOptions, fit_in_batches
 from fastfit.training.non_negative import fit_non_negative
@@ -434,6 +434,11 @@ class LinearRegression(
             in_row_space=False,
             tol=float(self.tol),
         )
+        if "_rates_to_try" in self.__dict__:
+            # A search wants the fits of several rates; it does not matter which of them is this estimator's.
+            self._fits_by_rate = fit_with_rates(data, options, self._rates_to_try)
+            if self._fits_by_rate:
+                return next(iter(self._fits_by_rate.values()))
         kept = self.__dict__.get("_steps_to_keep")
         return fit_with_rate(data, options, self.max_iter or DEFAULT_MAX_STEPS, self._start(data), kept)
 

@@ -189,6 +189,10 @@ class SGDFitting(ValidatesChangedParameters, CallbackSupportMixin):
 
     def _descend(self, run, key=0):
         """Take one linear model to the end of its descent."""
+        # Settings of a search descend together; see linear_sharing.
+        outcome = self._descents.outcome(run, key) if "_descents" in self.__dict__ else None
+        if outcome is not None:
+            return outcome
         while run.goes_on:
             run.advance()
         return self._outcome_of(run, key)

@@ -1,5 +1,6 @@
 """Fit and score settings on the two parts of a split, those that share work as one."""
 
+import math
 import time
 from functools import partial
 from typing import NamedTuple
@@ -58,6 +59,7 @@ class Part(NamedTuple):
     X: object
     y: object
     score_params: dict
+    known: dict  # what has been found out about y
 
 
 class Split:
@@ -93,7 +95,11 @@ class Split:
         X_test, y_test = _safe_split(task.estimator, task.X, task.y, indices[1], indices[0])
         score_params = [_check_method_params(task.X, params=task.score_params, indices=i) for i in indices]
         fit_params = _check_method_params(task.X, params=task.fit_params, indices=indices[0])
-        return Part(X_train, y_train, score_params[0]), fit_params, Part(X_test, y_test, score_params[1])
+        fitting, scoring = (
+            Part(X_train, y_train, score_params[0], {}),
+            Part(X_test, y_test, score_params[1], {}),
+        )
+        return fitting, fit_params, scoring
 
     def _make_parts_behind(self, head):
         fitting, fit_params, scoring = self.parts()
@@ -110,13 +116,15 @@ class Split:
         return fitted, fitting._replace(X=of_fitting), fit_params, scoring._replace(X=of_scoring)
 
 
-def evaluate_group(split, group, kept=None):
+def evaluate_group(split, group, settings, kept=None):
     """Fit a group of settings as one, and score each.
 
     Parameters
     ----------
     split : Split
     group : fastfit.model_selection.plan.Group
+    settings : list of dict
+        All settings, at the positions that the group tells.
     kept : dict or None
         Runs by key. That of this group goes on if it is there, and the new one takes its place.
 
@@ -136,7 +144,9 @@ def evaluate_group(split, group, kept=None):
         begin = time.perf_counter()
         head, fitting, fit_params, scoring = split.parts_behind(group.head)
         former = None if kept is None else kept.pop(group.key, None)
-        fit = group.sharing.fit if former is None else partial(group.sharing.go_on, former)
+        fit = group.sharing.fit if kept is None else group.sharing.begin
+        if former is not None:
+            fit = partial(group.sharing.go_on, former)
         run = fit(group.estimators, fitting.X, fitting.y, fit_params)
         if kept is not None:
             kept[group.key] = run
@@ -150,6 +160,9 @@ def evaluate_group(split, group, kept=None):
         work = [run.work_of(i) for i in range(len(group.estimators))]
         outcomes = []
         for i, model in run.models():
+            if model is None:
+                outcomes.append((group.positions[i], evaluate_alone(split, settings[group.positions[i]])[0]))
+                continue
             begin = time.perf_counter()
             given = [None if of_part is None else next(of_part) for of_part in answers]
             scored = model if scores_last_step else _whole(group, i, head, model)
@@ -203,7 +216,7 @@ def evaluate_group_or_each(split, group, settings, kept=None):
     efforts : list of Effort
     """
     try:
-        outcomes, effort = evaluate_group(split, group, kept)
+        outcomes, effort = evaluate_group(split, group, settings, kept)
     except Exception:
         outcomes = None
     if outcomes is None:
@@ -279,14 +292,14 @@ def _own_score(model, part, scorer):
         return None
     if type(predicted) is not np.ndarray or predicted.shape != y.shape or predicted.dtype.kind not in kinds:
         return None
-    return measure(y, predicted)
+    return measure(y, predicted, part.known)
 
 
-def _accuracy(y, predicted):
+def _accuracy(y, predicted, known):
     return float(np.count_nonzero(predicted == y) / len(y))
 
 
-def _r_squared(y, predicted):
+def _r_squared(y, predicted, known):
     """Return scikit-learn's R2, in its order of operations; None for what it treats apart."""
     if predicted.dtype != np.float64:
         return None
@@ -294,6 +307,8 @@ def _r_squared(y, predicted):
     y, predicted = y.reshape(-1, 1), predicted.reshape(-1, 1)
     with np.errstate(all="ignore"):
         residual = np.sum((y - predicted) ** 2, axis=0)
-        total = np.sum((y - np.average(y, axis=0)) ** 2, axis=0)
-        score = float(np.average(1 - residual / total))
-    return score if np.isfinite(score) else None
+        total = known.get("total")
+        if total is None:
+            total = known["total"] = np.sum((y - np.average(y, axis=0)) ** 2, axis=0)
+        score = float((1 - residual / total)[0])
+    return score if math.isfinite(score) else None

@@ -83,7 +83,10 @@ def fit_many(estimator, X, y, settings, *, sample_weight=None, n_jobs=None, **fi
                     fit_alone(position)
                 return
         for i, model in fitted:
-            models[group.positions[i]] = model
+            if model is None:
+                fit_alone(group.positions[i])
+            else:
+                models[group.positions[i]] = model
 
     map_threads(fit_group, groups, thread_budget(n_jobs))
     for position in others:
@@ -103,7 +106,7 @@ def _fit(group, X, y, fit_params, shared):
     fit_params = {given.removeprefix(f"{name}__"): value for given, value in fit_params.items()}
     steps, X = shared.get(("head", group.head.key), lambda: _fit_head(pipeline, X, y))
     for i, model in group.sharing.fit(group.estimators, X, y, fit_params).models():
-        yield i, Pipeline([*steps, (name, model)])
+        yield i, model and Pipeline([*steps, (name, model)])
 
 
 def _fit_head(pipeline, X, y):

@@ -112,7 +112,17 @@ def plan(estimator, settings):
         group = by_key.setdefault(key, Group(sharing, [], [], head, key))
         group.positions.append(position)
         group.estimators.append(model)
-    return Plan(list(by_key.values()), others)
+    return Plan([part for group in by_key.values() for part in _parts(group)], others)
+
+
+def _parts(group):
+    """Return the groups that this one is cut into."""
+    return [
+        group._replace(
+            positions=[group.positions[i] for i in part], estimators=[group.estimators[i] for i in part]
+        )
+        for part in group.sharing.parts(group.estimators)
+    ]
 
 
 def _configurer(estimator):

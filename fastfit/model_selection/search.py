@@ -193,7 +193,8 @@ class _Evaluation:
     def _run_groups(self, groups, candidates, splits, outcomes):
         search = self.search
         shared = [Split(self.task, *split) for split in splits]
-        jobs = [(position, group) for position in range(len(splits)) for group in groups]
+        # Groups that take longer come first; what is left for the end should be short.
+        jobs = [(position, group) for group in groups for position in range(len(splits))]
 
         def run(job):
             done = evaluate_group_or_each(shared[job[0]], job[1], candidates, self._kept_for(*job))

@@ -61,6 +61,9 @@ class EpochLoop:
         prepare_state(self.optimizer, network, spec, self.settings)
         estimator._optimizer = self.optimizer
         self.order = rows
+        self.has_ended = False
+        if "_loops" in estimator.__dict__:
+            estimator._loops.append(self)
         self.best_weights = network.snapshot() if self.restores_best else None
 
     @property
@@ -85,13 +88,17 @@ class EpochLoop:
         UserWarning
             If Ctrl-C ended the training; the weights are those after the last whole epoch.
         """
+        self.estimator.n_iter_ = 0
+        self.go_on()
+
+    def go_on(self):
+        """Train for the epochs that are missing to the estimator's ``max_iter``; see `run`."""
         estimator = self.estimator
-        estimator.n_iter_ = 0
         try:
-            for epoch in range(estimator.max_iter):
-                is_last = self._train_epoch(epoch) or self.incremental
-                keep_epoch(self, is_last)
-                if is_last:
+            for epoch in range(estimator.n_iter_, estimator.max_iter):
+                self.has_ended = self._train_epoch(epoch) or self.incremental
+                keep_epoch(self, self.has_ended)
+                if self.has_ended:
                     break
                 if estimator.n_iter_ == estimator.max_iter:
                     warnings.warn(

@@ -85,12 +85,63 @@ def fit_with_rate(data, options, max_iter, start=None, kept=None):
     options = options._replace(in_row_space=in_row_space)
     if in_row_space:
         return _descend_in_row_space(data, options, max_iter, start)
+    summary, quadratic = _quadratic(data)
+    coef = np.zeros_like(quadratic.slope) if start is None else np.array(start, dtype=np.float64)
+    return _fit_quadratic(summary, quadratic, options, coef, max_iter, {} if kept is None else kept)
+
+
+def fit_with_rates(data, options, counts):
+    """Descend from zero with several rates, on one Gram matrix.
+
+    Parameters
+    ----------
+    data : LeastSquaresData
+    options : DescentOptions
+        For all; the rate in it does not matter.
+    counts : dict of float to set of int
+        Numbers of steps for each rate.
+
+    Returns
+    -------
+    fits : dict of (float, int) to LeastSquaresFit, or None
+        For each rate and number of steps, without rates that make the descent diverge. None where no Gram matrix of
+        the columns is used.
+
+    Raises
+    ------
+    NotFiniteError
+    """
+    if (has_few_rows(data) and not options.positive) or not gram_fits(data, data.X.shape[1]):
+        return None
+    summary, quadratic = _quadratic(data)
+    fits = {}
+    for rate, some in counts.items():
+        kept = dict.fromkeys(some)
+        options = options._replace(learning_rate=rate, in_row_space=False)
+        try:
+            longest = _fit_quadratic(
+                summary, quadratic, options, np.zeros_like(quadratic.slope), max(some), kept
+            )
+        except UnstableRateError:
+            continue
+        for count, fit in kept.items():
+            fits[rate, count] = longest if fit is None else fit
+    return fits
+
+
+def _quadratic(data):
+    """Return the sums over the data, and what the descent works on."""
     summary = summarise(data)
     total = summary.sum_weights
     slope = np.ascontiguousarray(summary.cross.T) / total
-    quadratic = Quadratic(summary.gram / total, slope, summary.y_sum_squares / total, (slope**2).sum(axis=1))
-    coef = np.zeros_like(slope) if start is None else np.array(start, dtype=np.float64)
-    iterates = {} if kept is None else dict.fromkeys(kept)
+    return summary, Quadratic(
+        summary.gram / total, slope, summary.y_sum_squares / total, (slope**2).sum(axis=1)
+    )
+
+
+def _fit_quadratic(summary, quadratic, options, coef, max_iter, kept):
+    """Descend from ``coef``, which is changed; ``kept`` as in `fit_with_rate`."""
+    iterates = dict.fromkeys(kept)
     losses, converged = _descend(quadratic, options, coef, max_iter, iterates)
     for count, iterate in iterates.items():
         if iterate is not None:

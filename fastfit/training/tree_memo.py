@@ -3,11 +3,9 @@
 import numpy as np
 
 from fastfit.kernels.feature_draw import DrawState
-from fastfit.kernels.presort_entries import NEW_VALUE
 from fastfit.kernels.tree_memo import (
     BY_DEPTH,
     CLASS_MASK,
-    CODE_SHIFT,
     DONE,
     ENTRIES,
     FULL,
@@ -16,7 +14,6 @@ from fastfit.kernels.tree_memo import (
     NODES,
     NOWHERE,
     ROW_MASK,
-    ROW_SHIFT,
     SPLIT_COLUMNS,
     SPLITS,
     STACK_COLUMNS,
@@ -25,6 +22,7 @@ from fastfit.kernels.tree_memo import (
     WalkState,
     walk,
 )
+from fastfit.kernels.tree_memo_root import fill_root
 from fastfit.kernels.tree_node import DEEPEST, N_NODES, NODE_FIELDS, NODE_INTS, NodeState
 from fastfit.runtime.threads import run_team
 from fastfit.training.tree_buffers import LONG_X
@@ -152,17 +150,15 @@ class TreeMemory:
 
     def _sort_entries(self, classes):
         """Make the root's entries: all samples by ascending value of each feature."""
-        n_samples = self.data.n_samples
-        X_t = self.data.X_t
-        for feature, entries in enumerate(self.data.sorted_rows[0]):
-            is_new = entries[:n_samples] >= NEW_VALUE
-            is_new[0] = True
-            rows = entries[:n_samples] & ~NEW_VALUE
-            codes = np.cumsum(is_new, dtype=np.uint64) - np.uint64(1)
-            start = feature * n_samples
-            self.memory.levels[start : start + int(codes[-1]) + 1] = X_t[feature, rows[is_new]]
-            of_row = rows.astype(np.uint64) << np.uint64(ROW_SHIFT)
-            self.memory.entries[feature, :n_samples] = codes << np.uint64(CODE_SHIFT) | of_row | classes[rows]
+        run_team(
+            fill_root,
+            1,
+            self.data.X_t,
+            self.data.sorted_rows[0],
+            classes,
+            self.memory.levels,
+            self.memory.entries,
+        )
 
     def _state(self, options, seed, test_t):
         n_samples, n_features = self.data.n_samples, self.data.n_features

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.tree._tree import Tree
 
-from fastfit.sharing import Run, Sharing, fixed_parameters, is_valid, like
+from fastfit.sharing import Run, Sharing, fixed_parameters, is_repeatable, is_valid, like
 from fastfit.tree.tree_fitting import draw_seed, growth_options, set_tree
 
 # In what settings may differ that share a tree in one way or another; any tree may be pruned in the end.
@@ -33,6 +33,28 @@ class TreeSharing(Sharing):
             return None
         kind = _kind(estimator)
         return kind, *fixed_parameters(estimator, VARIED[kind])
+
+    def goes_on(self, estimator, name):
+        """Return whether a tree with another limit can be read out of the same memory."""
+        return (
+            self.key(estimator) is not None
+            and _kind(estimator) == "limits"
+            and name in VARIED["limits"]
+            and is_repeatable(estimator)
+        )
+
+    def begin(self, estimators, X, y, fit_params):
+        """Grow the trees, and keep their memory, also of a single one."""
+        run = None if fit_params else _remember(self, estimators, X, y)
+        return self.fit(estimators, X, y, fit_params) if run is None else run
+
+    def go_on(self, run, estimators, X, y, fit_params):
+        """Read further trees out of the memory of a run."""
+        if not isinstance(run, MemoryRun):
+            return self.begin(estimators, X, y, fit_params)
+        further = MemoryRun(self, estimators, run.first, run.memory, run.target)
+        further.n_fits = further.work = 0
+        return further
 
     def fit(self, estimators, X, y, fit_params):
         """Grow the trees; see `Sharing.fit`."""

@@ -110,6 +110,26 @@ CASES = {
         linear_model.SGDClassifier(random_state=0),
         {"max_iter": [2, 500, 1000], "alpha": [0.01, 0.001]},
         classification,
+        2,
+    ),
+    "SGD, classes": (
+        linear_model.SGDClassifier(
+            random_state=0, loss="log_loss", penalty="elasticnet", class_weight="balanced"
+        ),
+        {"alpha": [1.0, 0.01, 1e-5], "l1_ratio": [0.1, 0.9], "tol": [1e-3, 1e-2], "max_iter": [3, 100]},
+        noisy_classes,
+        12,
+    ),
+    "SGD, averages": (
+        linear_model.SGDClassifier(random_state=0, average=True),
+        {"max_iter": [2, 500, 1000], "alpha": [0.01, 0.001]},
+        classification,
+        4,
+    ),
+    "SGD, in order": (
+        linear_model.SGDRegressor(shuffle=False, early_stopping=False),
+        {"eta0": [0.01, 0.1], "power_t": [0.1, 0.5]},
+        regression,
         4,
     ),
     "SGD, numbers": (
@@ -200,6 +220,14 @@ def test_trees_of_all_limits_are_grown_node_for_node(seed, decimals):
         assert found["max_depth"] == expected["max_depth"]
         assert found["nodes"].tobytes() == expected["nodes"].tobytes()
         np.testing.assert_array_equal(found["values"], expected["values"])
+
+
+def test_trees_share_columns_with_values_that_are_nearly_equal():
+    X, y = noisy_classes()
+    X[:200] = X[200:] + np.random.default_rng(0).uniform(-2e-7, 2e-7, size=(200, 1))
+    ours, theirs = search_twice(tree.DecisionTreeClassifier(random_state=0), LIMITS, X, y)
+    assert_same_results(ours, theirs)
+    assert ours.sharing_report_.n_fits == 3
 
 
 def test_a_memory_of_nodes_that_is_too_small_grows(monkeypatch):

@@ -28,6 +28,7 @@ from fastfit.model_selection import (
     validation_curve,
 )
 from fastfit.model_selection.plan import plan
+from fastfit.neural_network import MLPClassifier, MLPRegressor
 from fastfit.runtime.reuse import SharedWork, reuse
 from fastfit.training import gram
 from fastfit.tree import DecisionTreeClassifier
@@ -214,6 +215,18 @@ def test_trees_are_counted_as_the_plan_says(monkeypatch):
             regression,
         ),
         (
+            MLPRegressor(hidden_layer_sizes=(8,), random_state=0),
+            "max_iter",
+            {"learning_rate_init": [0.001, 0.003, 0.01, 0.03]},
+            regression,
+        ),
+        (
+            MLPClassifier(hidden_layer_sizes=(8,), random_state=0, solver="sgd", learning_rate="invscaling"),
+            "max_iter",
+            {"learning_rate_init": [0.001, 0.003, 0.01, 0.03]},
+            classification,
+        ),
+        (
             DecisionTreeClassifier(random_state=0),
             "max_depth",
             {"min_samples_split": [2, 5, 9, 20]},
@@ -243,6 +256,9 @@ def test_halving_has_the_same_scores_and_survivors_go_on(estimator, resource, gr
         # 4 candidates for 3 steps, 2 for 6 and 1 for 12, on 3 folds; survivors only do what is new.
         assert report.work_apart[unit] == 3 * (4 * 3 + 2 * 6 + 12)
         assert report.work[unit] == 3 * (4 * 3 + 2 * 3 + 6)
+    if resource == "max_depth":
+        # One memory of nodes for each fold serves all depths.
+        assert report.n_fits == 3
 
 
 def test_validation_curve_is_scikit_learns():
