@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from fastfit import model_selection
 from fastfit.callbacks import EarlyStopping, LearningRateSchedule, ModelCheckpoint, TimeBudget
 from fastfit.ensemble import (
     GradientBoostingClassifier,
@@ -117,6 +118,67 @@ def test_inside_of_a_search(estimator, n_jobs):
         found = search.cv_results_["mean_test_score"][row]
         assert found == pytest.approx(expected.cv_results_["mean_test_score"][0])
     assert iterations_of(search.best_estimator_) < 30 or not isinstance(estimator, RandomForestClassifier)
+
+
+SHARED = [
+    (ESTIMATORS[0], "max_iter"),
+    (ESTIMATORS[4], "max_iter"),
+    (ESTIMATORS[6], "max_iter"),
+    (ESTIMATORS[9], "n_estimators"),
+    (ESTIMATORS[-1], "n_estimators"),
+]
+
+
+@pytest.mark.parametrize("in_pipeline", [False, True])
+@pytest.mark.parametrize(("estimator", "count"), SHARED, ids=[name_of(e) for e, _ in SHARED])
+def test_searches_of_ours_fit_settings_with_callbacks_one_by_one(estimator, count, in_pipeline):
+    """Without callbacks these settings share one fit; a callback sees each of them by itself, as in scikit-learn."""
+    counts = [2, 4, 30]
+    recorder = Counter()
+    with_callbacks = clone(estimator).set_callbacks(EarlyStopping(patience=2), recorder)
+    grid = {count: counts}
+    if in_pipeline:
+        with_callbacks = make_pipeline(StandardScaler(), with_callbacks)
+        grid = {f"{with_callbacks.steps[-1][0]}__{count}": counts}
+    ours = model_selection.GridSearchCV(with_callbacks, grid, cv=2).fit(*FIT)
+    n_fits = recorder.n_fits
+    assert n_fits == 3 * 2 + 1, "three settings in two folds, and the best one for all data"
+    theirs = GridSearchCV(with_callbacks, grid, cv=2).fit(*FIT)
+    assert recorder.n_fits == 2 * n_fits
+    np.testing.assert_allclose(
+        ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"], rtol=1e-12
+    )
+    recorder.n_fits = 0
+    models = model_selection.fit_many(with_callbacks, *FIT, [{name: n} for name in grid for n in counts])
+    assert recorder.n_fits == len(models) == 3
+    recorder.n_fits = 0
+    ((name, values),) = grid.items()
+    model_selection.validation_curve(with_callbacks, *FIT, param_name=name, param_range=values, cv=2)
+    assert recorder.n_fits == 6
+
+
+class Counter(EarlyStopping):
+    """Counts fits, and stops none."""
+
+    n_fits = 0
+
+    def setup(self, estimator, context):
+        self.n_fits += 1
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
+        return False
+
+
+def test_a_time_budget_for_a_whole_search_of_ours():
+    forest = RandomForestClassifier(random_state=0)
+    search = model_selection.GridSearchCV(forest, {"n_estimators": [5, 10]}, cv=2)
+    budget = TimeBudget(1e-9, whole_search=True)
+    search.set_callbacks(budget).fit(*FIT)
+    assert budget.expired_
+    assert len(search.best_estimator_.estimators_) == 1
 
 
 def test_inside_of_a_pipeline():
