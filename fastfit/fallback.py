@@ -19,11 +19,13 @@ def note_fallback(estimator, reason):
     ------
     RuntimeError
         If ``fastfit.get_config()["fallback"]`` is "error".
+    ValueError
+        If a callback of the estimator would change the model, and cannot: see `refuse_or_warn_of_callbacks`.
 
     Warns
     -----
     UserWarning
-        If it is "warn".
+        If it is "warn"; and if the estimator has callbacks that would do nothing.
 
     Examples
     --------
@@ -36,6 +38,7 @@ def note_fallback(estimator, reason):
     RuntimeError: fastfit's kernels do not cover sparse X, and LinearRegression() would be fitted by
     scikit-learn...
     """
+    refuse_or_warn_of_callbacks(estimator, reason)
     mode = get_config()["fallback"]
     if mode == "silent":
         return
@@ -50,3 +53,21 @@ def note_fallback(estimator, reason):
         UserWarning,
         stacklevel=3,
     )
+
+
+def refuse_or_warn_of_callbacks(estimator, reason):
+    """Say that callbacks of fastfit's see no epochs, rounds or trees where scikit-learn fits.
+
+    What they would do in a fit tells which: ``when_unwatched`` of the callback is "refuse" or "warn".
+    """
+    name = type(estimator).__name__
+    for callback in getattr(estimator, "_skl_callbacks", ()):
+        what = getattr(callback, "when_unwatched", None)
+        text = (
+            f"{type(callback).__name__} does not work on {name} with {reason}: scikit-learn fits that, and "
+            "tells nobody of its epochs, rounds or trees."
+        )
+        if what == "refuse":
+            raise ValueError(text)
+        if what == "warn":
+            warnings.warn(text, UserWarning, stacklevel=4)

@@ -10,6 +10,9 @@ class FitStates:
     Fits may run in several threads at a time. A copy that is pickled for another process has no fits under way.
     """
 
+    # What is to happen where scikit-learn does the fit, and so no epoch, round or tree is seen: see fastfit.fallback.
+    when_unwatched = "warn"
+
     def __init__(self):
         self._states = {}
 

@@ -11,7 +11,11 @@ class LearningRateSchedule(FitStates):
 
     It takes the place of the estimator's own rate and schedule: ``eta0`` and ``learning_rate`` of SGD,
     ``learning_rate_init`` and ``learning_rate`` of networks, ``learning_rate`` of mini-batch linear regression and of
-    histogram boosting.
+    both kinds of boosting.
+
+    Exact boosting (``GradientBoosting*``) multiplies the values of all its trees by its constant ``learning_rate``
+    when it predicts, in scikit-learn, too. There the values of a round's trees hold the step times the round's rate
+    over that constant, so that predictions, staged or not, are right for whoever reads the model.
 
     Parameters
     ----------
@@ -36,6 +40,9 @@ class LearningRateSchedule(FitStates):
     >>> halving.rates_
     [0.1, 0.05, 0.025]
     """
+
+    # The model would not be the one that was asked for.
+    when_unwatched = "refuse"
 
     def __init__(self, schedule):
         super().__init__()

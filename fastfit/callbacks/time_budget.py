@@ -34,6 +34,8 @@ class TimeBudget:
     True
     """
 
+    when_unwatched = "warn"
+
     def __init__(self, seconds, *, whole_search=False):
         if not isinstance(seconds, Real) or isinstance(seconds, bool) or not 0.0 < seconds < math.inf:
             raise ValueError(f"seconds must be a number above 0, got {seconds!r}.")

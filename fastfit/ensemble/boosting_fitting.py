@@ -18,6 +18,7 @@ from fastfit.ensemble.boosting_callbacks import RoundReports
 from fastfit.ensemble.boosting_small_rounds import do_small_rounds, fit_dummy
 from fastfit.ensemble.forest_fitting import unfitted_tree
 from fastfit.fallback import note_fallback
+from fastfit.fit_callbacks import scheduled_rate_of
 from fastfit.former_fit import keep_former_fit
 from fastfit.parameters import ValidatesChangedParameters
 from fastfit.runtime.threads import threads_for
@@ -130,6 +131,14 @@ class BoostingFitting(ValidatesChangedParameters, CallbackSupportMixin):
                 self.oob_score_ = self.oob_scores_[-1]
         self.n_estimators_ = n_rounds
         return self
+
+    def _takes_scheduled_rate(self):
+        """Return why a callback cannot set the learning rate, or an empty text where nothing hinders it."""
+        if self.learning_rate == 0.0:
+            return (
+                "learning_rate=0 multiplies every tree, whatever its own rate; set it to any number above 0"
+            )
+        return ""
 
     def _sharing(self):
         """Return what settings of this estimator share."""
@@ -415,13 +424,21 @@ class _Rounds:
         gradient = small.gradient
         if not self.loss.is_multiclass:
             gradient = gradient[:, 0]
+        scale = self._scale_of_steps()
+        former_raw = None if scale == 1.0 else self.raw.copy()
         self.loss.gradient(y_true=self.y, raw_prediction=self.raw, sample_weight=None, gradient_out=gradient)
         # One by one scikit-learn's trees would draw the same.
         seeds = self.random_state.randint(0, MAX_SEED, size=len(self.targets))
-        for k, grown in enumerate(small.do_round(seeds)):
+        trees = small.do_round(seeds)
+        if former_raw is not None:
+            self.raw[:] = former_raw  # the kernel has added the steps as they were
+        for k, grown in enumerate(trees):
             if self.kind is None:
                 steps = self._residual_steps(grown.leaf_rows, k, weight)
                 grown.values[grown.leaf_rows.leaf_nodes, 0, 0] = steps
+            if scale != 1.0:
+                grown.values[:] *= scale
+            if self.kind is None or scale != 1.0:
                 self.raw[:, k] += self.estimator.learning_rate * grown.values[:, 0, 0].take(grown.leaves)
             self._keep_tree(i, k, grown)
 
@@ -462,9 +479,22 @@ class _Rounds:
                     self.trees.scratch,
                 )
             values[leaf_rows.leaf_nodes] = steps
+        scale = self._scale_of_steps()
+        if scale != 1.0:
+            values *= scale
         steps_of_rows = self.loss_values
         (self.estimator.learning_rate * values).take(leaves, out=steps_of_rows, mode="clip")
         self.raw[:, k] += steps_of_rows
+
+    def _scale_of_steps(self):
+        """Return what the values of this round's trees are multiplied by.
+
+        Whoever predicts multiplies the values of all trees by `learning_rate`: fastfit, scikit-learn's staged
+        predictions and partial dependence, and whatever reads the trees. So a rate that a callback sets for one round
+        goes into the values of its trees, relative to that constant.
+        """
+        rate = scheduled_rate_of(self.estimator)
+        return 1.0 if rate is None else rate / self.estimator.learning_rate
 
     def _residual_steps(self, leaf_rows, k, weight):
         """Return the steps of leaves for losses that have no second derivative."""

@@ -320,10 +320,9 @@ class ForestFitting(ValidatesChangedParameters, CallbackSupportMixin):
         trees = [unfitted_tree(growth.template, seed) for seed in seeds]
         n_side_by_side = min(growth.n_threads, len(trees))
         n_threads = growth.n_threads // n_side_by_side
-        progress = Progress(self, len(trees))
+        progress = Progress(self, len(trees), are_built=True)
 
         def grow(position):
-            progress.announce(position)
             weight = growth.weight_of(seeds[position])
             grow_into(
                 trees[position],
@@ -333,12 +332,15 @@ class ForestFitting(ValidatesChangedParameters, CallbackSupportMixin):
                 n_threads=n_threads,
                 encoding=growth.encoding,
             )
+            progress.done(position)
 
-        if callbacks is None:
-            map_threads(grow, range(len(trees)), n_side_by_side)
-        else:
-            trees = self._grow_watched(trees, grow, n_side_by_side, callbacks)
-        progress.finish()
+        with progress:
+            if callbacks is None:
+                map_threads(grow, range(len(trees)), n_side_by_side)
+            else:
+                wanted, trees = trees, self._grow_watched(trees, grow, n_side_by_side, callbacks)
+                if len(trees) < len(wanted):
+                    progress.stop()
         self.estimators_ = [*self._kept_trees(), *trees]
         for name in OUT_OF_BAG_ATTRIBUTES:
             self.__dict__.pop(name, None)

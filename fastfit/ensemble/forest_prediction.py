@@ -50,10 +50,8 @@ class ForestPrediction:
             return super().apply(X)
         from fastfit.training.tree_prediction import apply_forest
 
-        progress = Progress(self, len(self.estimators_))
-        leaves = apply_forest(packed, X, n_jobs=self.n_jobs)
-        progress.finish()
-        return leaves
+        with Progress(self, len(self.estimators_)):
+            return apply_forest(packed, X, n_jobs=self.n_jobs)
 
     def _prepare_prediction(self, X):
         """Return (X, packed trees): X checked, or as it is beside None where scikit-learn has to predict."""
@@ -124,10 +122,8 @@ class ForestPrediction:
             return None
         from fastfit.training.tree_prediction import predict_forest
 
-        progress = Progress(self, len(self.estimators_))
-        values = predict_forest(packed, X, mean=True, n_jobs=self.n_jobs)
-        progress.finish()
-        return values
+        with Progress(self, len(self.estimators_), least_jobs=True):
+            return predict_forest(packed, X, mean=True, n_jobs=self.n_jobs)
 
     def _out_of_bag_means(self, X):
         """Return for each sample the mean value of the trees that did not see it, zeros if there is none.

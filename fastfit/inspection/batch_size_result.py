@@ -13,7 +13,8 @@ __all__ = ["BatchSizeProfile", "Measured", "ProfileRow", "Target"]
 
 # Of the fastest time to the target: what is as good as the fastest.
 TOLERANCE = 0.05
-# Of the way from the highest first loss to the lowest of all: where a target lies that nobody has set.
+# Of the way from the highest first loss to the lowest that all fits of a batch size came to: where a target lies that
+# nobody has set.
 AUTOMATIC_SHARE = 0.95
 
 
@@ -127,6 +128,8 @@ class BatchSizeProfile(Shown):
     critical_batch_size_ : float or None
         The median of the noise scales: batches well above it waste samples. None if none could be measured; infinite
         where the gradient could not be told from zero.
+    constant_score_ : float or None
+        Validation score of a model that predicts the same for all samples: what is to be beaten.
     peak_gflops_ : float
         The machine's measured peak, of fused multiply-adds in registers.
     cache_sizes_ : tuple of (int or None)
@@ -145,10 +148,12 @@ class BatchSizeProfile(Shown):
         peak,
         peak_text,
         n_repeats,
+        constant_score=None,
     ):
         self.estimator_name = estimator_name
         self.n_samples, self.n_features = shape
         self.n_repeats = n_repeats
+        self.constant_score_ = constant_score
         self.noise_scales_ = noise_scales
         self.noise_batch_size_ = noise_batch_size
         self.peak_gflops_ = peak / 1e9
@@ -251,12 +256,23 @@ class BatchSizeProfile(Shown):
             parts.append(
                 f"Training diverged with {', '.join(diverged)}: the learning rate is too high for it."
             )
+        parts.append(self._constant_text(best))
         parts.append(self._noise_text(best.batch_size))
         return best.batch_size, " ".join(filter(None, parts))
 
     def _target_text(self):
         how = "" if self.target_.given else " (95% of the way to the lowest)"
         return f"{self.target_.kind} of {self.target_.value:.4g}{how}"
+
+    def _constant_text(self, row):
+        """Return a warning if nothing was learned."""
+        score, constant = row.final_score, self.constant_score_
+        if constant is None or score is None or score > constant:
+            return ""
+        return (
+            f"But its validation score of {score:.4g} is no better than that of a constant prediction, {constant:.4g}: "
+            "train longer, or change the learning rate or the scale of the features, before you choose."
+        )
 
     def _noise_text(self, size):
         if self.critical_batch_size_ is None:
@@ -288,6 +304,7 @@ class BatchSizeProfile(Shown):
                 "n_samples": self.n_samples,
                 "n_features": self.n_features,
                 "n_repeats": self.n_repeats,
+                "constant_score": self.constant_score_,
                 "target": None if self.target_ is None else self.target_._asdict(),
                 "recommended_batch_size": self.recommended_batch_size_,
                 "recommendation": self.recommendation_,
@@ -408,16 +425,19 @@ class BatchSizeProfile(Shown):
         how = (
             "given"
             if self.target_.given
-            else "95% of the way from the highest first loss to the lowest of all"
+            else "95% of the way from the highest first loss to the lowest that all fits of a batch size came to"
         )
         return f"Target: a {self.target_.kind} of {self.target_.value:.4g}, {how}."
 
 
 def _automatic_target(measured):
     """Return a target loss that the better batch sizes reach, or None if nothing was learned."""
-    curves = [losses for m in measured if not m.diverged for losses in m.losses if losses]
-    high = max((losses[0] for losses in curves if math.isfinite(losses[0])), default=None)
-    low = min((value for losses in curves for value in losses if math.isfinite(value)), default=None)
+    trained = [m for m in measured if not m.diverged and m.losses and all(m.losses)]
+    firsts = [losses[0] for m in trained for losses in m.losses]
+    high = max(filter(math.isfinite, firsts), default=None)
+    # Of each batch size what all of its fits came down to, so that one of them at least reaches the target.
+    lows = [max(np.nanmin(losses) for losses in m.losses) for m in trained]
+    low = min(filter(math.isfinite, lows), default=None)
     if high is None or low is None:
         return None
     return Target("training loss", float(high - AUTOMATIC_SHARE * (high - low)), given=False)

@@ -7,13 +7,12 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from fastfit.inspection.learned import learned_parameters, summarise_model
+from fastfit.inspection.learned import learned_parameters, shortened, summarise_model
 from fastfit.inspection.phrases import phrase_of
 from fastfit.inspection.tables import Shown, Table, format_bytes
 
 __all__ = ["EstimatorDescription", "Hyperparameter", "describe"]
 
-MAX_VALUE_LENGTH = 40
 NOT_FITTED = "Nothing is learned yet: call fit."
 
 
@@ -145,7 +144,7 @@ class EstimatorDescription(Shown):
         )
 
     def to_dict(self):
-        """Return all of it as a dict of plain values, names as keys.
+        """Return all of it as a dict of plain values that ``json.dumps`` takes, names as keys.
 
         Returns
         -------
@@ -158,15 +157,15 @@ class EstimatorDescription(Shown):
             "summary": list(self.summary),
             "hyperparameters": {
                 h.name: {
-                    "value": h.value,
-                    "default": None if h.default is inspect.Parameter.empty else h.default,
+                    "value": _plain(h.value),
+                    "default": None if h.default is inspect.Parameter.empty else _plain(h.default),
                     "changed": h.changed,
                     "controls": h.controls,
                 }
                 for h in self.hyperparameters
             },
             "learned": {
-                p.name: {key: value for key, value in p._asdict().items() if key != "name"}
+                p.name: {key: _plain(value) for key, value in p._asdict().items() if key != "name"}
                 for p in self.learned
             },
         }
@@ -221,7 +220,17 @@ class EstimatorDescription(Shown):
 
 
 def _shown(value):
-    if value is inspect.Parameter.empty:
-        return "(none)"
-    text = " ".join(repr(value).split())
-    return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 2] + " …"
+    return "(none)" if value is inspect.Parameter.empty else shortened(value)
+
+
+def _plain(value):
+    """Return a value as ``json.dumps`` takes it; of other objects what they look like."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    return repr(value)

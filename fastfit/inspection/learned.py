@@ -10,6 +10,7 @@ __all__ = ["LearnedParameter", "learned_parameters", "summarise_model"]
 # Attributes that tell about the data or the engine, or repeat what others hold.
 NOT_LEARNED = ("estimator_", "feature_names_in_", "fit_engine_", "n_features_in_")
 MAX_SHOWN_VALUES = 3
+MAX_TEXT = 40
 
 
 class LearnedParameter(NamedTuple):
@@ -57,6 +58,12 @@ def learned_parameters(estimator):
     return found
 
 
+def shortened(value, length=MAX_TEXT):
+    """Return the representation of an object in one short line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= length else text[: length - 2] + " …"
+
+
 def _lines_of(name, value):
     if value is None:
         return []
@@ -69,14 +76,14 @@ def _lines_of(name, value):
         return [line for i, item in enumerate(value) for line in _lines_of(f"{name}[{i}]", item)]
     if isinstance(value, str | bool | numbers.Number | np.generic | np.ndarray | list | tuple):
         return [_array_line(name, value)]
-    return [LearnedParameter(name, (), type(value).__name__, 1, 0, "")]
+    return [LearnedParameter(name, (), type(value).__name__, 1, 0, shortened(value))]
 
 
 def _array_line(name, value):
     try:
         array = np.asarray(value)
     except ValueError:  # a list of lists of different lengths
-        return LearnedParameter(name, (len(value),), type(value).__name__, len(value), 0, "")
+        return LearnedParameter(name, (len(value),), type(value).__name__, len(value), 0, shortened(value))
     n_bytes = array.nbytes if array.dtype != object else 0
     dtype = type(value).__name__ if isinstance(value, str | bool) else str(array.dtype)
     return LearnedParameter(name, array.shape, dtype, array.size, n_bytes, _first_values(array))
@@ -147,9 +154,11 @@ def summarise_model(estimator):
     -------
     lines : list of str
         A line ``y = m x + b`` for one feature, depth and leaves of trees, rounds and leaves of boosting, the layers
-        of a network; empty where there is nothing to say.
+        of a network, the best setting of a search; empty where there is nothing to say.
     """
     learned = vars(estimator)
+    if "cv_results_" in learned:
+        return _search_lines(estimator)
     if "coefs_" in learned:
         return _network_lines(estimator)
     if "tree_" in learned:
@@ -178,6 +187,24 @@ def summarise_model(estimator):
     return []
 
 
+def _search_lines(search):
+    """Return the best setting of a finished search, and what the model is that was fitted with it."""
+    learned = vars(search)
+    n_settings = count(len(search.cv_results_["params"]), "setting")
+    lines = [f"a search over {n_settings}"]
+    if "best_params_" in learned:
+        setting = ", ".join(f"{name}={value!r}" for name, value in search.best_params_.items())
+        lines = [f"the best of {n_settings}: {setting}"]
+    if "best_score_" in learned:
+        lines[0] += f" (mean test score {search.best_score_:.4g})"
+    if "best_estimator_" in learned:
+        model = search.best_estimator_
+        while hasattr(model, "steps"):
+            model = model.steps[-1][1]
+        lines += summarise_model(model)
+    return lines
+
+
 def _boosting_line(n_rounds, sizes):
     if not sizes:
         return [f"{count(n_rounds, 'round')}"]
@@ -194,16 +221,22 @@ def _line_equation(estimator):
     coef, intercept = np.asarray(estimator.coef_), np.asarray(estimator.intercept_)
     if coef.ndim == 0 or coef.size == 0:
         return []
+    has_intercept = bool(intercept.size and getattr(estimator, "fit_intercept", True))
     if coef.shape[-1] == 1 and coef.size == 1:
         names = getattr(estimator, "feature_names_in_", None)
         x = "x" if names is None else str(names[0])
         left = "score" if hasattr(estimator, "classes_") else "y"
-        shift = float(intercept.ravel()[0]) if intercept.size else 0.0
-        sign = "-" if shift < 0 else "+"
-        return [f"{left} = {coef.ravel()[0]:.6g} {x} {sign} {abs(shift):.6g}"]
+        line = f"{left} = {coef.ravel()[0]:.6g} {x}"
+        if not has_intercept:
+            return [line]
+        shift = float(intercept.ravel()[0])
+        return [f"{line} {'-' if shift < 0 else '+'} {abs(shift):.6g}"]
     n_outputs = 1 if coef.ndim == 1 else coef.shape[0]
-    what = "a weight for each of" if n_outputs == 1 else f"{n_outputs} outputs, each with a weight for"
-    return [f"{what} {coef.shape[-1]} features, and an intercept"]
+    what = (
+        "a weight for each of" if n_outputs == 1 else f"{n_outputs} outputs, each with a weight for each of"
+    )
+    ending = "and an intercept" if has_intercept else "without an intercept"
+    return [f"{what} {count(coef.shape[-1], 'feature')}, {ending}"]
 
 
 def _network_lines(estimator):
@@ -215,7 +248,7 @@ def _network_lines(estimator):
         name = "output" if is_last else f"hidden {i + 1}"
         lines.append(
             f"  {name}: {coef.shape[0]} -> {coef.shape[1]} {activation}, "
-            f"{coef.size:,} weights + {shift.size:,} intercepts"
+            f"{count(coef.size, 'weight')} + {count(shift.size, 'intercept')}"
         )
     total = sum(coef.size for coef in estimator.coefs_) + sum(shift.size for shift in estimator.intercepts_)
     return [*lines, f"  {total:,} parameters in all"]

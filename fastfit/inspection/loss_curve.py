@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastfit.inspection.plotting import axes_for, span
+from fastfit.inspection.plotting import axes_for, decimal_numbers, span
 
 __all__ = ["Curve", "LossCurveDisplay", "curves_of"]
 
@@ -277,6 +277,7 @@ class LossCurveDisplay:
         lengths = [len(curve.values) for curve in every]
         if losses and min(losses) > 0.0 and span(losses) > WIDE:
             self.ax_.set_yscale("log")
+            decimal_numbers(self.ax_.yaxis)
         if len(lengths) > 1 and max(lengths) > WIDE * min(lengths) and all(c.positions[0] > 0 for c in every):
             self.ax_.set_xscale("log")
         if self.ax_ is not self.score_ax_:
@@ -286,7 +287,7 @@ class LossCurveDisplay:
         if self.ax_.get_xscale() == "linear":
             from matplotlib.ticker import MaxNLocator
 
-            self.ax_.xaxis.set_major_locator(MaxNLocator(integer=True))
+            self.ax_.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         self.ax_.grid(alpha=0.3)
         # One legend for both scales, above the axes, where it hides no curve.
         self.ax_.legend(

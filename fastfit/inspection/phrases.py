@@ -107,6 +107,25 @@ PHRASES_BY_CLASS = {
         "tol": "by how much a round must improve the loss to count as progress",
     },
     "BaseForest": {"n_estimators": "number of trees"},
+    "BaseSearchCV": {
+        "aggressive_elimination": "whether first rounds are repeated until few candidates are left",
+        "cv": "the folds that candidates are scored on",
+        "error_score": "the score of a candidate whose fit fails",
+        "estimator": "the model whose hyperparameters are searched",
+        "factor": "one of so many candidates survives each iteration",
+        "max_resources": "the most of the resource that a candidate gets",
+        "min_resources": "how much of the resource the first iteration gives",
+        "n_candidates": "how many settings the search begins with",
+        "n_iter": "how many settings are drawn",
+        "param_distributions": "values or distributions that settings are drawn from",
+        "param_grid": "values whose combinations are tried",
+        "pre_dispatch": "how many fits are handed to joblib ahead of time",
+        "random_state": "the seed: the same int draws the same settings",
+        "refit": "whether the best setting is fitted to all data in the end",
+        "resource": "what candidates that survive get more of",
+        "return_train_score": "whether the training data are scored, too",
+        "scoring": "by what candidates are compared",
+    },
 }
 
 

@@ -4,7 +4,10 @@ import math
 
 import numpy as np
 
-__all__ = ["axes_for", "is_logarithmic", "load_pyplot", "mark_powers_of_two", "span"]
+__all__ = ["axes_for", "decimal_numbers", "is_logarithmic", "load_pyplot", "mark_powers_of_two", "span"]
+
+# From so many powers of ten on an axis is labelled with these only.
+WIDE_DECADES = 3
 
 
 def load_pyplot(name):
@@ -57,6 +60,17 @@ def is_logarithmic(values):
 def mark_powers_of_two(axis, sizes):
     """Label an axis of batch sizes with the sizes themselves."""
     axis.set_ticks(sizes, labels=[str(size) for size in sizes])
+    axis.set_minor_locator(_no_ticks())
+
+
+def decimal_numbers(axis):
+    """Label a logarithmic axis with 0.1, 0.2, 0.5, 1, ... in place of powers of ten; of a wide one only 0.1, 1, ..."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    low, high = sorted(axis.get_view_interval())
+    is_wide = low > 0.0 and high / low > 10.0**WIDE_DECADES
+    axis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
     axis.set_minor_locator(_no_ticks())
 
 

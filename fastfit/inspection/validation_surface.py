@@ -133,8 +133,10 @@ class ValidationSurfaceDisplay:
 
         corner = x_edges[column], y_edges[row]
         sides = x_edges[column + 1] - corner[0], y_edges[row + 1] - corner[1]
-        # Inside of the cell, so that a cell at the border is framed on all sides.
-        frame = Rectangle(corner, *sides, fill=False, edgecolor="tab:red", linewidth=4, zorder=4)
+        # Over the border of the axes, too, so that a cell there is framed on all sides.
+        frame = Rectangle(
+            corner, *sides, fill=False, edgecolor="tab:red", linewidth=4, zorder=4, clip_on=False
+        )
         self.ax_.add_patch(frame)
         best = self.scores[row, column]
         x, y = self.best_

@@ -413,8 +413,22 @@ class SGDClassifier(SGDFitting, sklearn_linear_model.SGDClassifier):
                 runs, callbacks, lambda model, outcomes: model._store(outcomes, len(y)), n_threads
             )
             return
-        outcomes = map_threads(lambda i: self._descend(run_class(i), i), range(len(seeds)), n_threads)
-        self._store(outcomes, len(y))
+        self._store(self._descend_classes(run_class, len(seeds), n_threads), len(y))
+
+    def _descend_classes(self, run_class, n_classes, n_threads):
+        """Take the model of each class to the end of its descent; with `verbose` joblib tells of it, as it would."""
+        if not self.verbose:
+            return map_threads(lambda i: self._descend(run_class(i), i), range(n_classes), n_threads)
+        from fastfit.ensemble.progress import Progress
+
+        with Progress(self, n_classes) as progress:
+
+            def descend(i):
+                outcome = self._descend(run_class(i), i)
+                progress.done(i)
+                return outcome
+
+            return map_threads(descend, range(n_classes), n_threads)
 
     def _make_validation_split(self, y, sample_mask):
         if self._validation_data is not None:

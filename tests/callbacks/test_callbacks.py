@@ -6,18 +6,24 @@ import time
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+from sklearn import ensemble as sklearn_ensemble
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from fastfit import model_selection
 from fastfit.callbacks import EarlyStopping, LearningRateSchedule, ModelCheckpoint, TimeBudget
 from fastfit.ensemble import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
+from fastfit.ensemble.boosting_fitting import HALVED_LOSSES
 from fastfit.linear_model import LinearRegression, SGDClassifier, SGDRegressor
 from fastfit.neural_network import MLPClassifier, MLPRegressor
 
@@ -39,6 +45,9 @@ ESTIMATORS = [
     MLPRegressor(hidden_layer_sizes=(8,), max_iter=30, solver="sgd", learning_rate_init=0.01, random_state=0),
     HistGradientBoostingClassifier(max_iter=30, random_state=0),
     HistGradientBoostingRegressor(max_iter=30, random_state=0),
+    GradientBoostingClassifier(n_estimators=30, random_state=0),
+    GradientBoostingRegressor(n_estimators=30, loss="huber", subsample=0.8, random_state=0),
+    GradientBoostingRegressor(n_estimators=30, ccp_alpha=1e-4, random_state=0),
     RandomForestClassifier(n_estimators=30, random_state=0),
 ]
 WITH_RATES = [estimator for estimator in ESTIMATORS if not isinstance(estimator, RandomForestClassifier)]
@@ -95,7 +104,7 @@ def test_early_stopping_by_another_score_and_a_least_gain():
 
 @pytest.mark.parametrize("n_jobs", [None, 2])
 @pytest.mark.parametrize(
-    "estimator", [ESTIMATORS[0], ESTIMATORS[4], ESTIMATORS[6], ESTIMATORS[8]], ids=name_of
+    "estimator", [ESTIMATORS[0], ESTIMATORS[4], ESTIMATORS[6], ESTIMATORS[8], ESTIMATORS[-1]], ids=name_of
 )
 def test_inside_of_a_search(estimator, n_jobs):
     grid = {"random_state": [0, 1]}
@@ -109,6 +118,67 @@ def test_inside_of_a_search(estimator, n_jobs):
         found = search.cv_results_["mean_test_score"][row]
         assert found == pytest.approx(expected.cv_results_["mean_test_score"][0])
     assert iterations_of(search.best_estimator_) < 30 or not isinstance(estimator, RandomForestClassifier)
+
+
+SHARED = [
+    (ESTIMATORS[0], "max_iter"),
+    (ESTIMATORS[4], "max_iter"),
+    (ESTIMATORS[6], "max_iter"),
+    (ESTIMATORS[9], "n_estimators"),
+    (ESTIMATORS[-1], "n_estimators"),
+]
+
+
+@pytest.mark.parametrize("in_pipeline", [False, True])
+@pytest.mark.parametrize(("estimator", "count"), SHARED, ids=[name_of(e) for e, _ in SHARED])
+def test_searches_of_ours_fit_settings_with_callbacks_one_by_one(estimator, count, in_pipeline):
+    """Without callbacks these settings share one fit; a callback sees each of them by itself, as in scikit-learn."""
+    counts = [2, 4, 30]
+    recorder = Counter()
+    with_callbacks = clone(estimator).set_callbacks(EarlyStopping(patience=2), recorder)
+    grid = {count: counts}
+    if in_pipeline:
+        with_callbacks = make_pipeline(StandardScaler(), with_callbacks)
+        grid = {f"{with_callbacks.steps[-1][0]}__{count}": counts}
+    ours = model_selection.GridSearchCV(with_callbacks, grid, cv=2).fit(*FIT)
+    n_fits = recorder.n_fits
+    assert n_fits == 3 * 2 + 1, "three settings in two folds, and the best one for all data"
+    theirs = GridSearchCV(with_callbacks, grid, cv=2).fit(*FIT)
+    assert recorder.n_fits == 2 * n_fits
+    np.testing.assert_allclose(
+        ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"], rtol=1e-12
+    )
+    recorder.n_fits = 0
+    models = model_selection.fit_many(with_callbacks, *FIT, [{name: n} for name in grid for n in counts])
+    assert recorder.n_fits == len(models) == 3
+    recorder.n_fits = 0
+    ((name, values),) = grid.items()
+    model_selection.validation_curve(with_callbacks, *FIT, param_name=name, param_range=values, cv=2)
+    assert recorder.n_fits == 6
+
+
+class Counter(EarlyStopping):
+    """Counts fits, and stops none."""
+
+    n_fits = 0
+
+    def setup(self, estimator, context):
+        self.n_fits += 1
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
+        return False
+
+
+def test_a_time_budget_for_a_whole_search_of_ours():
+    forest = RandomForestClassifier(random_state=0)
+    search = model_selection.GridSearchCV(forest, {"n_estimators": [5, 10]}, cv=2)
+    budget = TimeBudget(1e-9, whole_search=True)
+    search.set_callbacks(budget).fit(*FIT)
+    assert budget.expired_
+    assert len(search.best_estimator_.estimators_) == 1
 
 
 def test_inside_of_a_pipeline():
@@ -220,9 +290,73 @@ def _outputs(model):
     return model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
 
 
+BOOSTING = [
+    GradientBoostingClassifier(random_state=0),
+    GradientBoostingClassifier(loss="exponential", subsample=0.7, random_state=0),
+    GradientBoostingRegressor(random_state=0),
+    GradientBoostingRegressor(loss="quantile", random_state=0),
+    GradientBoostingRegressor(loss="absolute_error", ccp_alpha=1e-5, random_state=0),
+    GradientBoostingRegressor(max_leaf_nodes=6, max_depth=None, random_state=0),
+]
+
+
+@pytest.mark.parametrize("estimator", BOOSTING, ids=lambda e: f"{name_of(e)}-{e.loss}")
+def test_exact_boosting_with_scheduled_rates_is_what_scikit_learn_reads(estimator):
+    """Rounds of different rates are those of warm starts with these rates, and scikit-learn predicts with them."""
+    codes = (FIT[1] > 0).astype(float)
+    rates = [0.3, 0.3, 0.1, 0.02]
+    scheduled = clone(estimator).set_params(n_estimators=4, learning_rate=0.1)
+    scheduled.set_callbacks(LearningRateSchedule(rates)).fit(FIT[0], codes)
+    raw = np.stack([values.ravel() for values in scheduled._staged_raw_predict(FIT[0])])
+    # Independent: scikit-learn's rounds, whose steps are added by hand; its next round begins from these predictions.
+    theirs = _scikit_learns_rounds(estimator, FIT[0], codes, rates)
+    np.testing.assert_allclose(raw, theirs, rtol=1e-9, atol=1e-12)
+    of_scikit_learn = _base(estimator)(**_params_of_base(scheduled)).fit(FIT[0], codes)
+    vars(of_scikit_learn).update({k: v for k, v in vars(scheduled).items() if k.endswith("_")})
+    np.testing.assert_array_equal(
+        np.stack([values.ravel() for values in of_scikit_learn._staged_raw_predict(FIT[0])]), raw
+    )
+    if estimator.subsample == 1.0:
+        factor = 2 if isinstance(scheduled._loss, HALVED_LOSSES) else 1
+        assert scheduled.train_score_[-1] == pytest.approx(factor * scheduled._loss(codes, raw[-1]), rel=1e-9)
+
+
+def _base(estimator):
+    return getattr(sklearn_ensemble, name_of(estimator))
+
+
+def _params_of_base(estimator):
+    known = _base(estimator)().get_params()
+    return {name: value for name, value in estimator.get_params().items() if name in known}
+
+
+def _scikit_learns_rounds(estimator, X, y, rates):
+    """Return the raw predictions after each round, by a warm start whose learning rate and leaves are rescaled."""
+    model = _base(estimator)(**_params_of_base(estimator)).set_params(warm_start=True, n_estimators=1)
+    raws = []
+    for number, rate in enumerate(rates, start=1):
+        # The rounds there are have been added with their own rates: what predicts them now has the new one.
+        if number > 1:
+            for tree in model.estimators_.ravel():
+                tree.tree_.value[:] *= model.learning_rate / rate
+        model.set_params(n_estimators=number, learning_rate=rate).fit(X, y)
+        raws.append(model._raw_predict(X.astype(np.float32)).ravel())
+    return np.stack(raws)
+
+
+def test_a_schedule_of_the_rate_itself_changes_no_bit_of_exact_boosting():
+    plain = GradientBoostingClassifier(n_estimators=5, random_state=0).fit(*FIT)
+    same = GradientBoostingClassifier(n_estimators=5, random_state=0)
+    same.set_callbacks(LearningRateSchedule([0.1])).fit(*FIT)
+    np.testing.assert_array_equal(plain.predict_proba(X), same.predict_proba(X))
+    for ours, theirs in zip(plain.estimators_.ravel(), same.estimators_.ravel(), strict=True):
+        np.testing.assert_array_equal(ours.tree_.value, theirs.tree_.value)
+
+
 @pytest.mark.parametrize(
     ("estimator", "reason"),
     [
+        (GradientBoostingRegressor(learning_rate=0.0), "learning_rate=0 multiplies every tree"),
         (RandomForestClassifier(), "it has no learning rate"),
         (LinearRegression(), "only with a batch_size"),
         (MLPClassifier(solver="lbfgs"), "finds its own step sizes"),
@@ -293,3 +427,31 @@ def test_bad_arguments(make, message):
 def test_a_schedule_of_the_wrong_kind():
     with pytest.raises(TypeError, match="callable or a sequence"):
         LearningRateSchedule(0.1)
+
+
+SPARSE = [
+    SGDClassifier(max_iter=3, tol=None),
+    LinearRegression(batch_size=8),
+    MLPClassifier((3,), max_iter=300),
+    GradientBoostingClassifier(n_estimators=3),
+    RandomForestClassifier(n_estimators=3),
+]
+
+
+@pytest.mark.parametrize("estimator", SPARSE, ids=name_of)
+@pytest.mark.parametrize(
+    "make", [EarlyStopping, lambda: ModelCheckpoint("never.pkl"), lambda: TimeBudget(100.0)]
+)
+def test_callbacks_that_see_nothing_say_so(estimator, make):
+    callback = make()
+    message = f"{name_of(callback)} does not work on {name_of(estimator)} with sparse X"
+    with pytest.warns(UserWarning, match=message):
+        model = clone(estimator).set_callbacks(callback).fit(sp.csr_matrix(FIT[0]), FIT[1])
+    assert model.fit_engine_ == "scikit-learn"
+
+
+@pytest.mark.parametrize("estimator", SPARSE[:4], ids=name_of)
+def test_a_schedule_that_would_be_ignored_is_refused(estimator):
+    model = clone(estimator).set_callbacks(LearningRateSchedule([0.1]))
+    with pytest.raises(ValueError, match=r"LearningRateSchedule does not work on .* with sparse X"):
+        model.fit(sp.csr_matrix(FIT[0]), FIT[1])

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from sklearn.tree._criterion import MSE
 from sklearn.utils import get_tags
 
 import fastfit
+from fastfit import ensemble as fastfit_ensemble
+from fastfit.callbacks import TimeBudget
 from fastfit.ensemble import ExtraTreesClassifier, RandomForestClassifier, RandomForestRegressor
 from tests.ensemble.forest_pairs import (
     CLASSIFIERS,
@@ -486,20 +489,41 @@ def test_permutation_importance():
     )
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [None, 1, 2, -1])
 @pytest.mark.parametrize("verbose", [0, 1, 2, 50])
-def test_verbose_forests_announce_their_trees(capsys, verbose, n_jobs):
-    RandomForestClassifier(verbose=verbose, n_jobs=n_jobs, **SMALL).fit(X, CLASSES).predict(X)
+def test_verbose_forests_tell_what_scikit_learns_tell(capsys, verbose, n_jobs):
+    """Their lines, and joblib's, but for the seconds; how far several workers are when joblib tells is chance."""
+    texts = []
+    for ensemble in (fastfit_ensemble, sklearn_ensemble):
+        forest = ensemble.RandomForestClassifier(
+            60, max_depth=2, verbose=verbose, n_jobs=n_jobs, random_state=0
+        )
+        forest.fit(X, CLASSES)
+        forest.predict(X)
+        forest.apply(X)
+        texts.append([_without_chance(stream, n_jobs) for stream in capsys.readouterr()])
+    assert texts[0] == texts[1]
+    assert any(texts[0]) == (verbose > 0)
+    if n_jobs == 1 and verbose == 1:
+        tasks, end = "[Parallel(n_jobs=1)]: Done  49 tasks ", "[Parallel(n_jobs=1)]: Done  60 out of  60 "
+        assert [line.split("|")[0].rstrip() + " " for line in texts[0][1]] == [tasks, end] * 3
+
+
+def _without_chance(text, n_jobs):
+    lines = re.sub(r" +[0-9.]+(min|s)", " S", text).splitlines()
+    if n_jobs in (None, 1):
+        return lines
+    return sorted(line for line in lines if "finished" in line or "Done" not in line)
+
+
+def test_a_verbose_forest_that_a_callback_ends_tells_of_no_end(capsys):
+    forest = (
+        RandomForestClassifier(verbose=2, n_jobs=1, **SMALL).set_callbacks(TimeBudget(1e-9)).fit(X, CLASSES)
+    )
     out, err = capsys.readouterr()
-    sklearn_ensemble.RandomForestClassifier(verbose=verbose, **SMALL).fit(X, CLASSES)
-    expected = capsys.readouterr().out
-    trees = [line for line in expected.splitlines() if line.startswith("building tree")]
-    assert len(trees) == (4 if verbose > 1 else 0)
-    assert sorted(line for line in out.splitlines() if line.startswith("building tree")) == trees
-    times = [line for line in (out + err).splitlines() if "finished" in line]
-    assert len(times) == (2 if verbose else 0)
-    assert all(line.startswith("[RandomForestClassifier]: Done 4 out of 4 | elapsed:") for line in times)
-    assert ("finished" in out) == (verbose >= 50)
+    assert out.startswith("building tree 1 of 4")
+    assert "finished" not in err
+    assert len(forest.estimators_) == 1
 
 
 def test_an_ordinary_fit_warns_of_nothing():

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 
 import numpy as np
 import pytest
@@ -18,6 +19,12 @@ from fastfit.ensemble import (
 from fastfit.inspection import describe
 from fastfit.inspection.phrases import PHRASES, PHRASES_BY_CLASS, phrase_of
 from fastfit.linear_model import LinearRegression, SGDClassifier, SGDRegressor
+from fastfit.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    HalvingRandomSearchCV,
+    RandomizedSearchCV,
+)
 from fastfit.neural_network import MLPClassifier
 from fastfit.tree import DecisionTreeClassifier
 
@@ -28,6 +35,7 @@ def estimator_classes():
     for module in ("linear_model", "neural_network", "tree", "ensemble"):
         loaded = importlib.import_module(f"fastfit.{module}")
         yield from (getattr(loaded, name) for name in loaded.__all__)
+    yield from (GridSearchCV, RandomizedSearchCV, HalvingGridSearchCV, HalvingRandomSearchCV)
 
 
 @pytest.mark.parametrize("cls", list(estimator_classes()), ids=lambda cls: cls.__name__)
@@ -97,7 +105,9 @@ def test_arrays_have_shape_dtype_number_and_bytes():
         model.coef_.size,
     )
     assert coef.n_bytes == model.coef_.nbytes
-    assert describe(model).summary == ["3 outputs, each with a weight for 4 features, and an intercept"]
+    assert describe(model).summary == [
+        "3 outputs, each with a weight for each of 4 features, and an intercept"
+    ]
 
 
 def test_network_layers():
@@ -110,6 +120,53 @@ def test_network_layers():
     assert description.summary[-1].strip() == f"{n_parameters} parameters in all"
     names = [p.name for p in description.learned]
     assert {"coefs_[0]", "coefs_[2]", "intercepts_[1]", "loss_curve_"} <= set(names)
+
+
+def test_lines_without_an_intercept():
+    one, two = X[:, :1], np.stack([X[:, 0], X[:, 1]], axis=1)
+    slope = LinearRegression(fit_intercept=False).fit(one, Y)
+    assert describe(slope).summary == [f"y = {slope.coef_[0]:.6g} x"]
+    weights = LinearRegression(fit_intercept=False).fit(two, Y)
+    assert describe(weights).summary == ["a weight for each of 2 features, without an intercept"]
+    targets = LinearRegression().fit(one, two)
+    assert describe(targets).summary == [
+        "2 outputs, each with a weight for each of 1 feature, and an intercept"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "n_settings"),
+    [
+        (lambda tree, grid: GridSearchCV(tree, grid, cv=2), 3),
+        (lambda tree, grid: RandomizedSearchCV(tree, grid, cv=2, n_iter=2, random_state=0), 2),
+        (lambda tree, grid: HalvingGridSearchCV(tree, grid, cv=2, random_state=0), None),
+        (lambda tree, grid: make_search_of_pipeline(tree, grid), 3),
+    ],
+)
+def test_searches(make, n_settings):
+    search = make(DecisionTreeClassifier(random_state=0), {"max_depth": [1, 2, 3]}).fit(X, Y)
+    description = describe(search)
+    if n_settings is None:
+        n_settings = len(search.cv_results_["params"])
+    ((name, depth),) = search.best_params_.items()
+    best = f"the best of {n_settings} settings: {name}={depth} (mean test score {search.best_score_:.4g})"
+    assert description.summary[0] == best
+    assert description.summary[1].startswith(f"a tree of depth {depth} with")
+    learned = {p.name: p.value for p in description.learned}
+    assert learned["best_params_"] == repr(search.best_params_)
+    content = json.loads(json.dumps(description.to_dict()))
+    assert content["hyperparameters"]["estimator"]["value"] == repr(search.estimator)
+
+
+def make_search_of_pipeline(tree, grid):
+    named = {f"decisiontreeclassifier__{name}": values for name, values in grid.items()}
+    return GridSearchCV(make_pipeline(StandardScaler(), tree), named, cv=2)
+
+
+def test_a_search_without_a_refit():
+    search = GridSearchCV(DecisionTreeClassifier(), {"max_depth": [1, 2]}, cv=2, refit=False).fit(X, Y)
+    (line,) = describe(search).summary
+    assert line.startswith("the best of 2 settings: max_depth=2")
 
 
 def test_tree_depth_and_leaves():
@@ -146,7 +203,8 @@ def test_forms():
     assert content["hyperparameters"]["max_depth"]["value"] == 2
     assert content["hyperparameters"]["max_depth"]["default"] is None
     assert content["learned"]["n_classes_"]["value"] == "3"
-    assert "15 hyperparameters, 2 changed" in repr(description)
+    n_hyperparameters = len(DecisionTreeClassifier().get_params())
+    assert f"{n_hyperparameters} hyperparameters, 2 changed" in repr(description)
 
 
 def test_html_is_escaped():

@@ -61,13 +61,43 @@ def test_profile_draws_three_axes(profile):
     np.testing.assert_allclose(target.lines[0].get_xdata(), [1, 8])
     np.testing.assert_allclose(target.lines[0].get_ydata(), [2.0, 0.4])
     assert [text.get_text() for text in target.texts] == ["2 epochs", "2 epochs"]
-    assert {"reached", "not reached", "recommended"} <= set(labels_of(target))
+    assert {"reached", "not reached", "recommended: 8"} <= set(labels_of(target))
+    for ax, value in ((throughput, 500), (target, 0.4)):
+        (star,) = (line for line in ax.lines if line.get_marker() == "*")
+        np.testing.assert_allclose(star.get_xydata(), [[8, value]])
+    assert display.figure_.get_suptitle() == "Made, 100 samples x 5: recommended batch size 8"
     assert "training loss 2.5" in target.get_ylabel()
-    assert losses.get_xlabel() == "seconds of training"
+    assert losses.get_xlabel() == "time of training"
     assert losses.get_xscale() == "log"
-    assert labels_of(losses) == ["1", "8 (recommended)", "64", "target"]
+    assert labels_of(losses) == ["1", "8 (recommended)", "64", "target 2.5"]
     np.testing.assert_allclose(losses.lines[1].get_ydata(), [8.0, 2.0])
     assert losses.lines[1].get_linewidth() > losses.lines[0].get_linewidth()
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        {1: 1.0, 8: 0.2, 64: 0.1, 512: 0.09},
+        {1: 0.1, 8: 0.2, 64: 0.3, 512: 0.4},
+        {1: 0.1, 8: 0.01, 64: 3.0, 512: 0.01},
+        {1: 0.2, 8: 0.2, 64: 0.2, 512: 0.2},
+        {4: 1.0},
+    ],
+)
+def test_what_is_written_beside_points_can_be_read(seconds):
+    """It lies within the axes, and covers neither other texts nor a legend nor numbers of the axes."""
+    made = made_up(seconds, {size: [4.0, 1.0] for size in seconds}, Target("training loss", 2.5, given=True))
+    display = BatchSizeProfileDisplay.from_profile(made)
+    display.figure_.canvas.draw()
+    for ax in display.ax_[:2]:
+        boxes = [text.get_window_extent() for text in ax.texts]
+        assert len(boxes) == len(seconds)
+        others = [ax.get_legend().get_window_extent()]
+        others += [label.get_window_extent() for label in ax.get_xticklabels() + ax.get_yticklabels()]
+        for number, box in enumerate(boxes):
+            assert ax.bbox.x0 <= box.x0 <= box.x1 <= ax.bbox.x1, ax.texts[number]
+            assert ax.bbox.y0 <= box.y0 <= box.y1 <= ax.bbox.y1, ax.texts[number]
+            assert not any(box.overlaps(other) for other in boxes[:number] + others), ax.texts[number]
 
 
 def test_profile_into_axes_of_the_caller(profile):
@@ -82,7 +112,7 @@ def test_profile_with_nothing_reached_or_learned():
     display = BatchSizeProfileDisplay.from_profile(
         made_up({4: 1.0}, {4: [1.0]}, Target("training loss", 0.1, True))
     )
-    assert labels_of(display.ax_[1]) == ["not reached", "recommended"]
+    assert labels_of(display.ax_[1]) == ["not reached", "recommended: 4"]
     diverged = batch_size_profile(
         LinearRegression(learning_rate=50.0), X, Y, batch_sizes=[2, 4], epochs=1, n_repeats=1, random_state=0
     )
