@@ -137,7 +137,9 @@ def update_units(table, like, thread_idx, batch_rows, adds, phase, step):
         scratch_at = sizes.scratch_at + thread_idx * sizes.scratch_size + unit.scratch_at
         gradients_at = scratch_at if in_scratch else unit.at
         is_weight = 1 if unit.first_row < layer.fan_in else 0
-        block = Block(unit.at, gradients_at, unit.n_rows, unit.n_columns, unit.stride, is_weight)
+        block = Block(
+            unit.at, unit.first_row, gradients_at, unit.n_rows, unit.n_columns, unit.stride, is_weight
+        )
         if phase == 0:
             _sum_gradients(table, like, unit, block, thread_idx, batch_rows, adds)
         if phase == 0 and clips and is_stepping:

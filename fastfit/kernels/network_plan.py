@@ -53,7 +53,9 @@ class Table(NamedTuple):
     slopes: np.ndarray  # derivatives of the activations, as the errors; (0,) where activations tell them
     outputs: np.ndarray  # (n_threads * 3 * room,) a block's outputs, targets and losses side by side
     row_losses: np.ndarray  # (batch_size, filled up to whole groups) float64
-    penalties: np.ndarray  # (n_parameters,) what each weight adds to the loss by its square
+    penalties: (
+        np.ndarray
+    )  # (n_parameters,) what weights add to the loss by their squares, noted for groups of rows
     squares: np.ndarray  # (n_slots,) float64: squared gradients, of a group of neurons or of a row of weights
     totals: np.ndarray  # (1,) float64: the sum of the losses of the epoch
     layers: np.ndarray  # (n_layers * fields of a Layer,) int64
