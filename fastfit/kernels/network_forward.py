@@ -12,15 +12,15 @@ import numpy as np
 from fastfit.kernels.activation import ACTIVATIONS
 from fastfit.kernels.gemm import Matrices, gemm_at
 from fastfit.kernels.network_plan import BLOCK_ROWS
-from fastfit.kernels.output_loss import softmax_row
+from fastfit.kernels.output_loss import highest_of_row, softmax_row
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
-from fastfit.runtime.simd import address_of, element, load, store
+from fastfit.runtime.simd import address_of, any_lane, element, first_lanes, load, store
 from fastfit.runtime.team import stop_requested
 from fastfit.runtime.vector_math import exp, logistic
 
 N_FORWARD_FIELDS = 5
-IDENTITY, EXPONENTIAL, LOGISTIC, SOFTMAX = 0, 1, 2, 3
+IDENTITY, EXPONENTIAL, LOGISTIC, SOFTMAX, LARGEST = 0, 1, 2, 3, 4
 
 
 class ForwardPlan(NamedTuple):
@@ -37,6 +37,20 @@ class ForwardPlan(NamedTuple):
     leak: float
 
 
+@jit(inline=True, internal=True)
+def _largest_of_row(values, at, n_outputs):
+    """Return which output is the largest, the first of equals; 0 where softmax would make all of them NaN."""
+    dtype, top = values.dtype, highest_of_row(values, at, n_outputs)
+    for j in range(0, n_outputs, lanes(dtype)):
+        gap = load(values, at + j) - top
+        if any_lane(first_lanes(gap, n_outputs - j) & (gap != gap)):
+            return 0
+    for j in range(n_outputs):
+        if element(values, at + j) == top:
+            return j
+    return 0
+
+
 @jit(internal=True)
 def _finish_rows(
     output,
@@ -46,7 +60,7 @@ def _finish_rows(
     n_outputs,
     values,  # flat
     first,
-    out,  # (n, n_outputs)
+    out,  # (n, n_outputs), or (n, 1) for the largest output
 ):
     """Apply the output's activation to a block of rows and write them to the result."""
     dtype = values.dtype
@@ -55,6 +69,9 @@ def _finish_rows(
     for i in range(n_rows):
         at = source + i * stride
         scale = dtype.type(1.0)
+        if output == LARGEST:
+            out[first + i, 0] = _largest_of_row(values, at, n_outputs)
+            continue
         if output == SOFTMAX:
             scale = scale / softmax_row(values, at, n_outputs)
         elif output == EXPONENTIAL:

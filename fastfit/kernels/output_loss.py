@@ -39,6 +39,21 @@ def weight_of(samples, row):
 
 
 @jit(inline=True, internal=True)
+def highest_of_row(
+    values,  # flat, of the network's dtype
+    at,  # where the row begins
+    n_outputs,  # the row goes on to whole vectors
+):
+    """Return the highest of a row's outputs; NaN are passed over."""
+    dtype = values.dtype
+    highest = broadcast(_FAR_BELOW, dtype)
+    for j in range(0, n_outputs, lanes(dtype)):
+        z = load(values, at + j)
+        highest = maximum(highest, select(first_lanes(z, n_outputs - j), z, highest))
+    return reduce_max(highest)
+
+
+@jit(inline=True, internal=True)
 def softmax_row(
     values,  # flat, of the network's dtype
     at,  # where the row begins
@@ -47,11 +62,7 @@ def softmax_row(
     """Turn a row into exp(z - max z), zeros behind the last output, and return the sum."""
     dtype = values.dtype
     n_lanes = lanes(dtype)
-    highest = broadcast(_FAR_BELOW, dtype)
-    for j in range(0, n_outputs, n_lanes):
-        z = load(values, at + j)
-        highest = maximum(highest, select(first_lanes(z, n_outputs - j), z, highest))
-    top = broadcast(reduce_max(highest), dtype)
+    top = broadcast(highest_of_row(values, at, n_outputs), dtype)
     total = broadcast(0.0, dtype)
     for j in range(0, n_outputs, n_lanes):
         z = load(values, at + j)

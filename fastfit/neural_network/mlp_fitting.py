@@ -191,13 +191,14 @@ class MLPFitting(ValidatesChangedParameters, CallbackSupportMixin):
 
     def _forward_pass_fast(self, X, check_input=True):
         """Outputs of the last layer, of shape (n_samples, n_outputs); scikit-learn's predictions call this."""
+        return self._outputs(X, check_input, self.out_activation_)
+
+    def _outputs(self, X, check_input, out_activation):
         if check_input and not is_beyond_doubt(self, X):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         if self.dtype != "auto":
             X = X.astype(self.dtype, copy=False)
-        return network_outputs(
-            X, self.coefs_, self.intercepts_, self.activation, self.out_activation_, self.n_jobs
-        )
+        return network_outputs(X, self.coefs_, self.intercepts_, self.activation, out_activation, self.n_jobs)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -44,6 +44,11 @@ def _silu(z):
     z *= expit(z)
 
 
+def _largest(z):
+    _softmax(z)
+    z[:, 0] = z.argmax(axis=1)
+
+
 # Each works in place on an array of shape (n_samples, n_units).
 ACTIVATIONS = {
     "identity": lambda z: None,
@@ -56,6 +61,7 @@ ACTIVATIONS = {
     "silu": _silu,
     "exp": lambda z: np.exp(z, out=z),
     "softmax": _softmax,
+    "largest": _largest,  # in the first column
 }
 
 
@@ -91,7 +97,8 @@ def network_outputs(X, coefs, intercepts, activation, out_activation, n_jobs=Non
     coefs, intercepts : list of ndarray
         A layer each.
     activation, out_activation : str
-        Keys of `ACTIVATIONS`, for the hidden layers and for the last.
+        Keys of `ACTIVATIONS`, for the hidden layers and for the last; "largest" for which output of softmax is the
+        largest, in the first column of the outputs.
     n_jobs : int or None, default=None
         Threads for many rows.
 

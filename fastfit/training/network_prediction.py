@@ -6,6 +6,7 @@ from fastfit.kernels.activation import LEAKS
 from fastfit.kernels.network_forward import (
     EXPONENTIAL,
     IDENTITY,
+    LARGEST,
     LOGISTIC,
     N_FORWARD_FIELDS,
     SOFTMAX,
@@ -18,7 +19,13 @@ from fastfit.runtime.cpu import lanes
 from fastfit.runtime.memory import aligned_zeros
 from fastfit.runtime.threads import CONTROL_SIZE, run_team, threads_for
 
-OUTPUT_KINDS = {"identity": IDENTITY, "exp": EXPONENTIAL, "logistic": LOGISTIC, "softmax": SOFTMAX}
+OUTPUT_KINDS = {
+    "identity": IDENTITY,
+    "exp": EXPONENTIAL,
+    "logistic": LOGISTIC,
+    "softmax": SOFTMAX,
+    "largest": LARGEST,  # which of softmax's outputs is the largest, in one column
+}
 FLOPS_PER_NANOSECOND = {4: 60.0, 8: 30.0}  # of one thread, roughly
 SHORT_WORK = 20_000  # nanoseconds: up to there asking who else is at work would take longer
 LONG_WORK = 200_000_000  # nanoseconds: from there on Ctrl-C must be heard
@@ -39,7 +46,7 @@ def forward(spec, coefs, intercepts, X, n_jobs=None):
 
     Returns
     -------
-    out : ndarray of shape (n_samples, n_outputs)
+    out : ndarray of shape (n_samples, n_outputs), or (n_samples, 1) if the spec's output is "largest"
 
     Examples
     --------
@@ -85,7 +92,7 @@ def forward(spec, coefs, intercepts, X, n_jobs=None):
         output=OUTPUT_KINDS[spec.output],
         leak=LEAKS.get(spec.activation, 0.0),
     )
-    out = np.empty((n_rows, fan_out), dtype)
+    out = np.empty((n_rows, 1 if spec.output == "largest" else fan_out), dtype)
     if n_rows == 0:
         return out
     kernel = make_forward(spec.activation)

@@ -334,3 +334,17 @@ def test_small_work_stays_on_one_thread():
     spec, coefs, intercepts, *_ = make_problem((5, 9, 3))
     assert Network(spec, coefs, intercepts).n_threads_for(10_000, 32) == 1
     assert Network(spec, coefs, intercepts, n_jobs=1).n_threads_for(10**9, 10**6) == 1
+
+
+@pytest.mark.plain_python
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_largest_output_is_that_of_softmax(dtype):
+    """The first of equals; and 0 where softmax makes NaN of everything, as argmax finds it."""
+    spec = NetworkSpec((3, 19), np.dtype(dtype), "relu", "softmax", "log_loss")
+    rng = np.random.default_rng(0)
+    X, coef = rng.integers(-2, 3, (40, 3)).astype(dtype), rng.integers(-1, 2, (3, 19)).astype(dtype)
+    X[7], X[8] = [np.inf, 1.0, 1.0], [0.0, 0.0, 0.0]
+    with np.errstate(all="ignore"):
+        shares = forward(spec, [coef], [np.zeros(19)], X)
+        found = forward(spec._replace(output="largest"), [coef], [np.zeros(19)], X)
+    np.testing.assert_array_equal(found[:, 0], shares.argmax(axis=1))
