@@ -14,7 +14,7 @@ import numpy as np
 from fastfit.kernels.gemm import TILE_ROWS
 from fastfit.runtime.address_table import array_at
 from fastfit.runtime.compile import jit
-from fastfit.runtime.simd import element
+from fastfit.runtime.simd import address_of, element
 
 # Samples that one member takes through the whole network before the next ones: what they leave in cache is still
 # there when the activation, and later the layer before, comes to it.
@@ -47,7 +47,8 @@ class Table(NamedTuple):
     sample_weight: np.ndarray  # (n_samples,) or (0,) float64
     order: np.ndarray  # (n,) int64 rows
     rates: np.ndarray  # (1,) or (n_batches,) float64 learning rates
-    inputs: np.ndarray  # (n_threads * batch_size * stride of the input,) rows of X, a copy for each member
+    # (n_buffers * batch_size * stride of the input,) rows of X; two buffers for several members, which take turns.
+    inputs: np.ndarray
     activations: np.ndarray  # (batch_size * sum of the strides of all outputs,)
     errors: np.ndarray  # derivatives of the loss by what enters each neuron, as the activations
     slopes: np.ndarray  # derivatives of the activations, as the errors; (0,) where activations tell them
@@ -140,6 +141,7 @@ class Sizes(NamedTuple):
     room: int  # for a block's outputs
     scratch_at: int  # where the gradients end
     scratch_size: int
+    n_buffers: int  # of inputs; 0 where batches are neighbouring rows of X, and are read where they lie
 
 
 class Settings(NamedTuple):
@@ -169,6 +171,7 @@ class Parts(NamedTuple):
     pull_back: int
     drop_neurons: int
     finish_output: int
+    gather: int
     advance: int
     enter: int
     pass_block: int
@@ -300,7 +303,19 @@ def sizes_of(table):
         element(a, 2),
         element(a, 3),
         element(a, 4),
+        element(a, 5),
     )
+
+
+@jit(inline=True, internal=True)
+def input_at(table, like, batch, row):
+    """The address of a row of a batch's input."""
+    sizes = sizes_of(table)
+    stride = layer_of(table, 0).in_stride
+    if sizes.n_buffers == 0:
+        return address_of(samples_of(table, like).X, (batch * sizes.batch_size + row) * stride)
+    buffer = batch % 2 if sizes.n_buffers > 1 else 0
+    return address_of(workspace_of(table, like).inputs, (buffer * sizes.batch_size + row) * stride)
 
 
 @jit(inline=True, internal=True)
@@ -319,6 +334,7 @@ def parts_of(table):
         element(a, 8),
         element(a, 9),
         element(a, 10),
+        element(a, 11),
     )
 
 

@@ -8,7 +8,14 @@ import numpy as np
 from fastfit.kernels.activation import LEAKS, NEED_INPUT
 from fastfit.kernels.gemm import Matrices, gemm_at
 from fastfit.kernels.network_epoch import square_gradients, train_epoch, update_units
-from fastfit.kernels.network_pass import advance, drop_neurons, enter_columns, make_activation, pass_block
+from fastfit.kernels.network_pass import (
+    advance,
+    drop_neurons,
+    enter_columns,
+    gather_rows,
+    make_activation,
+    pass_block,
+)
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
     GROUP_BYTES,
@@ -192,9 +199,11 @@ class _Packing(NamedTuple):
             activations += stride
         return cls(layers, values, transposed, activations)
 
-    def for_batch(self, batch_size):
-        """The layers with positions for batches of so many rows, as kernels read them."""
+    def for_batch(self, batch_size, in_place):
+        """The layers with positions for batches of so many rows, as kernels read them; the input may be X itself."""
         table = np.array(self.layers, dtype=np.int64).reshape(-1, len(Layer._fields))
+        if in_place:
+            table[0, 2] = self.layers[0].fan_in
         table[:, 6:] *= batch_size
         return table.ravel()
 
@@ -367,23 +376,24 @@ class Network:
         by_work = int(per_batch / (MIN_BATCH_WORK / 2))
         return max(1, min(threads_for(work, self.n_jobs), by_work))
 
-    def _workspace(self, batch_size, n_threads, keeps_slopes):
+    def _workspace(self, batch_size, n_threads, keeps_slopes, in_place):
         """Return a `Table` with what depends on these alone, and its addresses.
 
         They are kept: the next epoch usually is like the last.
         """
-        key = (batch_size, n_threads, keeps_slopes)
+        key = (batch_size, n_threads, keeps_slopes, in_place)
         if self._workspace_key != key:
             packing, dtype = self._packing, self.spec.dtype
             units, unit_starts, column_starts, scratch_size = packing.shares(n_threads, dtype.itemsize)
             n_activations = packing.row_values * batch_size
             room = BLOCK_ROWS * packing.layers[-1].out_stride
-            sizes = Sizes(len(packing.layers), batch_size, room, packing.n_values, scratch_size)
+            n_buffers = 0 if in_place else min(n_threads, 2)
+            sizes = Sizes(len(packing.layers), batch_size, room, packing.n_values, scratch_size, n_buffers)
             arrays = Table(*[_EMPTY] * len(Table._fields))._replace(
                 values=self._values if n_threads == 1 else aligned_zeros(packing.n_values, dtype),
                 transposed=self._transposed,
                 gradients=aligned_zeros(packing.n_values + n_threads * scratch_size, dtype),
-                inputs=aligned_zeros(n_threads * packing.layers[0].in_stride * batch_size, dtype),
+                inputs=aligned_zeros(n_buffers * packing.layers[0].in_stride * batch_size, dtype),
                 activations=aligned_zeros(n_activations, dtype),
                 errors=aligned_zeros(n_activations, dtype),
                 slopes=aligned_zeros(n_activations if keeps_slopes else 0, dtype),
@@ -396,7 +406,7 @@ class Network:
                     packing.layers[0].out_stride + sum(layer.fan_in + 1 for layer in packing.layers)
                 ),
                 totals=np.zeros(1),
-                layers=packing.for_batch(batch_size),
+                layers=packing.for_batch(batch_size, in_place),
                 units=np.array(units, dtype=np.int64).ravel(),
                 unit_starts=np.array(unit_starts, dtype=np.int64),
                 column_starts=np.array(column_starts, dtype=np.int64),
@@ -424,8 +434,9 @@ class Network:
                     address_of_kernel(drop_neurons, table, like, 0, 0, 0, 0, 0, 0) if has_dropout else 0
                 ),
                 finish_output=address_of_kernel(finish_output, table, like, 0, 0, 0, 0),
+                gather=address_of_kernel(gather_rows, table, like, 0, 0, 0),
                 advance=address_of_kernel(advance, table, like, 0, 0, 0, 0, 0, 0, 0),
-                enter=address_of_kernel(enter_columns, table, like, 0, 0, 0, 0, 0, 0),
+                enter=address_of_kernel(enter_columns, table, like, 0, 0, 0, 0, 0),
                 pass_block=address_of_kernel(pass_block, table, like, 0, 0, 0, 0, 0),
                 update_units=address_of_kernel(update_units, table, like, 0, 0, 0, 0, step),
                 move=address_of_kernel(MOVES[solver], block, step, table, like) if solver in MOVES else 0,
@@ -438,7 +449,7 @@ class Network:
         n_rows = data.n_samples if order is None else len(order)
         batch_size = int(min(batch_size, max(n_rows, 1)))
         n_threads = self.n_threads_for(n_rows, batch_size)
-        arrays, table = self._workspace(batch_size, n_threads, settings.keeps_slopes)
+        arrays, table = self._workspace(batch_size, n_threads, settings.keeps_slopes, order is None)
         kept = (self._values, state.first, state.second)
         shared = (arrays.values, arrays.first, arrays.second) if n_threads > 1 else kept
         if n_threads > 1:
