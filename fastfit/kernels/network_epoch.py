@@ -32,7 +32,7 @@ from fastfit.kernels.network_plan import (
     whole_groups,
     workspace_of,
 )
-from fastfit.kernels.optimizer_step import Block, Step, penalize
+from fastfit.kernels.optimizer_step import Block, Step
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
 from fastfit.runtime.far_call import make_far_call
@@ -40,6 +40,7 @@ from fastfit.runtime.simd import address_of, broadcast, element, load, store
 from fastfit.runtime.team import barrier
 
 _call_move = make_far_call()
+_call_penalize = make_far_call()
 _call_enter = make_far_call()
 _call_pass_block = make_far_call()
 _call_update_units = make_far_call()
@@ -86,7 +87,7 @@ def _sum_gradients(table, like, unit, block, thread_idx, batch, batch_rows):
         begin, stride = columns_at(table, layer_of(table, 0), low, high - low, size)
         source = address_of(workspace.activations, begin + unit.first_row - low)
     else:
-        source = input_at(table, like, batch, 0) + unit.first_row * size
+        source = input_at(table, like, batch, np.int64(0)) + unit.first_row * size
     at = Matrices(
         source,
         1,
@@ -145,7 +146,7 @@ def update_units(table, like, thread_idx, batch, batch_rows, phase, step):
         if phase == 0:
             _sum_gradients(table, like, unit, block, thread_idx, batch, batch_rows)
         if phase == 0 and clips and is_stepping:
-            penalize(block, step, table, like)
+            _call_penalize(parts.penalize, (block, step, table, like))
         elif is_stepping:
             _call_move(parts.move, (block, step, table, like))
             if is_weight and unit.layer > 0:
@@ -272,7 +273,7 @@ def train_epoch(control, thread_idx, n_threads, table, like):
     n, is_stepping = len(samples.order), settings.solver != SOLVER_NONE
     _, _, first_column, last_column = share_of(table, thread_idx)
     total = 0.0
-    _gather_share(table, like, 0, thread_idx, n_threads)
+    _gather_share(table, like, np.int64(0), thread_idx, n_threads)
     if not barrier(control, n_threads):
         return
     for batch in range((n + sizes.batch_size - 1) // sizes.batch_size):

@@ -10,17 +10,20 @@ from typing import NamedTuple
 import numpy as np
 
 from fastfit.kernels.activation import ACTIVATIONS
-from fastfit.kernels.gemm import Matrices, gemm_at
+from fastfit.kernels.gemm import Matrices
 from fastfit.kernels.network_plan import BLOCK_ROWS
 from fastfit.kernels.output_loss import highest_of_row, softmax_row
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
+from fastfit.runtime.far_call import make_far_call
 from fastfit.runtime.simd import address_of, any_lane, element, first_lanes, load, store
 from fastfit.runtime.team import stop_requested
 from fastfit.runtime.vector_math import exp, logistic
 
 N_FORWARD_FIELDS = 5
 IDENTITY, EXPONENTIAL, LOGISTIC, SOFTMAX, LARGEST = 0, 1, 2, 3, 4
+
+_call_multiply = make_far_call()
 
 
 class ForwardPlan(NamedTuple):
@@ -35,6 +38,7 @@ class ForwardPlan(NamedTuple):
     stride: int  # of the widest layer but the input
     output: int
     leak: float
+    multiply: int  # address of gemm_at
 
 
 @jit(inline=True, internal=True)
@@ -136,7 +140,7 @@ def make_forward(activation):
                     stride,
                     size,
                 )
-                gemm_at(like, at, n_rows, fan_out, fan_in, 0)
+                _call_multiply(plan.multiply, (like, at, n_rows, fan_out, fan_in, 0))
                 intercepts_at = element(plan.layers, number * N_FORWARD_FIELDS + 4)
                 is_hidden = number < plan.n_layers - 1
                 activate_rows(

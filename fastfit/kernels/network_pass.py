@@ -249,7 +249,8 @@ def return_columns(table, like, batch_rows, first_column, last_column):
     """Compute the errors of some neurons of the first hidden layer for all rows of a batch."""
     for first in range(0, batch_rows, BLOCK_ROWS):
         n_rows = BLOCK_ROWS if batch_rows - first >= BLOCK_ROWS else batch_rows - first
-        _retreat(table, like, 0, first, n_rows, first_column, last_column - first_column)
+        # A literal would be a type of its own, and compiled for itself.
+        _retreat(table, like, np.int64(0), first, n_rows, first_column, last_column - first_column)
 
 
 @jit(internal=True)
@@ -271,4 +272,4 @@ def pass_block(table, like, first, n_rows, batch, update, thread_idx):
     _call_finish_output(parts.finish_output, (table, like, first, n_rows, batch_first, thread_idx))
     for step in range(n_layers - 2):
         number = n_layers - 2 - step
-        _retreat(table, like, number, first, n_rows, 0, layer_of(table, number).fan_out)
+        _retreat(table, like, number, first, n_rows, np.int64(0), layer_of(table, number).fan_out)

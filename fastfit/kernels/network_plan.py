@@ -177,6 +177,7 @@ class Parts(NamedTuple):
     pass_block: int
     update_units: int
     move: int
+    penalize: int
     square_gradients: int
 
 
@@ -335,6 +336,7 @@ def parts_of(table):
         element(a, 9),
         element(a, 10),
         element(a, 11),
+        element(a, 12),
     )
 
 
@@ -343,20 +345,20 @@ def settings_of(table):
     """The settings."""
     a = array_at(table, _SETTINGS, np.float64)
     return Settings(
-        int(element(a, 0)),
+        np.int64(element(a, 0)),
         element(a, 1),
         element(a, 2),
         element(a, 3),
-        int(element(a, 4)),
+        np.int64(element(a, 4)),
         element(a, 5),
         element(a, 6),
         element(a, 7),
         element(a, 8),
         element(a, 9),
-        int(element(a, 10)),
-        int(element(a, 11)),
+        np.int64(element(a, 10)),
+        np.int64(element(a, 11)),
         element(a, 12),
-        int(element(a, 13)),
+        np.int64(element(a, 13)),
     )
 
 

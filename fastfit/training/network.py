@@ -32,7 +32,7 @@ from fastfit.kernels.network_plan import (
     Table,
     Unit,
 )
-from fastfit.kernels.optimizer_step import MOVES, Block, Step
+from fastfit.kernels.optimizer_step import MOVES, Block, Step, penalize
 from fastfit.kernels.output_loss import OUTPUT_LOSSES
 from fastfit.runtime.address_table import table_of
 from fastfit.runtime.compile import as_readonly
@@ -440,6 +440,7 @@ class Network:
                 pass_block=address_of_kernel(pass_block, table, like, 0, 0, 0, 0, 0),
                 update_units=address_of_kernel(update_units, table, like, 0, 0, 0, 0, step),
                 move=address_of_kernel(MOVES[solver], block, step, table, like) if solver in MOVES else 0,
+                penalize=address_of_kernel(penalize, block, step, table, like) if clips else 0,
                 square_gradients=address_of_kernel(square_gradients, table, like, 0, 0) if clips else 0,
             )
             _parts_of_networks[key] = np.array(parts, dtype=np.int64)

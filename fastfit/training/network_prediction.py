@@ -1,8 +1,11 @@
 """Predictions of multi-layer perceptrons from scikit-learn's lists of weights, without copying these."""
 
+import functools
+
 import numpy as np
 
 from fastfit.kernels.activation import LEAKS
+from fastfit.kernels.gemm import Matrices, gemm_at
 from fastfit.kernels.network_forward import (
     EXPONENTIAL,
     IDENTITY,
@@ -16,6 +19,7 @@ from fastfit.kernels.network_forward import (
 from fastfit.kernels.network_plan import BLOCK_ROWS
 from fastfit.runtime.compile import as_readonly
 from fastfit.runtime.cpu import lanes
+from fastfit.runtime.far_call import address_of_kernel
 from fastfit.runtime.memory import aligned_zeros
 from fastfit.runtime.threads import CONTROL_SIZE, run_team, threads_for
 
@@ -30,6 +34,13 @@ FLOPS_PER_NANOSECOND = {4: 60.0, 8: 30.0}  # of one thread, roughly
 SHORT_WORK = 20_000  # nanoseconds: up to there asking who else is at work would take longer
 LONG_WORK = 200_000_000  # nanoseconds: from there on Ctrl-C must be heard
 _NOBODY = np.zeros(CONTROL_SIZE, dtype=np.int64)  # the control array of a member alone, whom nobody stops
+
+
+@functools.cache
+def _multiply_for(dtype):
+    """The address of `gemm_at` for a dtype."""
+    at = Matrices(*[0] * len(Matrices._fields))
+    return address_of_kernel(gemm_at, dtype.type(0), at, 0, 0, 0, 0)
 
 
 def forward(spec, coefs, intercepts, X, n_jobs=None):
@@ -91,6 +102,7 @@ def forward(spec, coefs, intercepts, X, n_jobs=None):
         stride=widest,
         output=OUTPUT_KINDS[spec.output],
         leak=LEAKS.get(spec.activation, 0.0),
+        multiply=_multiply_for(dtype),
     )
     out = np.empty((n_rows, 1 if spec.output == "largest" else fan_out), dtype)
     if n_rows == 0:
