@@ -19,6 +19,7 @@ from fastfit.runtime.simd import (
     load,
     maximum,
     minimum,
+    prefetch,
     reduce_add,
     reduce_max,
     select,
@@ -73,6 +74,14 @@ def softmax_row(
     return reduce_add(total)
 
 
+@jit(inline=True, internal=True)
+def _ask_for_target(table, samples, targets, position, n_outputs):
+    """Ask for the target of the sample that stands there in the next batch: targets lie anywhere in memory."""
+    ahead = position + sizes_of(table).batch_size
+    if ahead < len(samples.order):
+        prefetch(targets, element(samples.order, ahead) * n_outputs)
+
+
 @jit(internal=True)
 def _softmax_losses(table, like, first, n_rows, batch_first, thread_idx):
     """Softmax and log loss of the classes: the row's error is its probabilities, less 1 at its class."""
@@ -90,6 +99,7 @@ def _softmax_losses(table, like, first, n_rows, batch_first, thread_idx):
     for i in range(first, first + n_rows):
         at = last.output_at + i * last.out_stride
         row = element(samples.order, batch_first + i)
+        _ask_for_target(table, samples, classes, batch_first + i, 1)
         weight = dtype.type(weight_of(samples, row))
         target = np.intp(element(classes, row))
         inverse = one / softmax_row(activations, at, last.fan_out)
@@ -119,6 +129,7 @@ def _gather_outputs(table, like, first, n_rows, batch_first, at):
     for i in range(first, first + n_rows):
         source = last.output_at + i * last.out_stride
         target = element(samples.order, batch_first + i) * last.fan_out
+        _ask_for_target(table, samples, targets, batch_first + i, last.fan_out)
         for j in range(last.fan_out):
             workspace.outputs[k] = element(workspace.activations, source + j)
             workspace.outputs[k + room] = element(targets, target + j)
