@@ -152,13 +152,14 @@ def test_classes_as_codes_are_classes_as_indicators():
 def test_same_bits_for_any_number_of_threads(settings, dtype, monkeypatch):
     spec, coefs, intercepts, X, y = make_problem((20, 40, 30, 5), dtype=dtype, n=150)
     weight = np.linspace(0.1, 1.0, 150)
+    orders = None, np.random.default_rng(1).permutation(150), np.random.default_rng(2).permutation(150)[:81]
     results = []
     for n_threads in (1, 2, 3, 8):
         monkeypatch.setattr(Network, "n_threads_for", lambda *_, n=n_threads: n)
         network = Network(spec, coefs, intercepts)
         state = network.new_optimizer_state(settings)
         data = make_training_data(spec, X, y, weight)
-        losses = [network.train_epoch(data, None, 37, settings, state, 0.01) for _ in range(2)]
+        losses = [network.train_epoch(data, order, 37, settings, state, 0.01) for order in orders]
         gradient = network.loss_and_gradient(_pack(*network.parameters()), data, 0.1)
         results.append((losses, network.snapshot(), state.first, gradient[0], gradient[1]))
     for other in results[1:]:
