@@ -16,7 +16,16 @@ from fastfit.kernels.output_loss import highest_of_row, softmax_row
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
 from fastfit.runtime.far_call import make_far_call
-from fastfit.runtime.simd import address_of, any_lane, element, first_lanes, load, store
+from fastfit.runtime.simd import (
+    address_of,
+    any_lane,
+    broadcast,
+    element,
+    first_lanes,
+    load,
+    reduce_add,
+    store,
+)
 from fastfit.runtime.team import stop_requested
 from fastfit.runtime.vector_math import exp, logistic
 
@@ -39,6 +48,7 @@ class ForwardPlan(NamedTuple):
     output: int
     leak: float
     multiply: int  # address of gemm_at
+    sums: np.ndarray  # (n_threads,) float64: of each member's rows of X, finite only where X is
 
 
 @jit(inline=True, internal=True)
@@ -88,6 +98,19 @@ def _finish_rows(
             out[first + i, j] = element(values, at + j) * scale
 
 
+@jit(inline=True, internal=True)
+def _sum_values(X, begin, end):
+    """Sum some values of X, NaN if one is NaN."""
+    n_lanes = lanes(X.dtype)
+    total, rest = broadcast(0.0, X.dtype), 0.0
+    whole = begin + (end - begin) // n_lanes * n_lanes
+    for j in range(begin, whole, n_lanes):
+        total = total + load(X, j)
+    for j in range(whole, end):
+        rest += element(X, j)
+    return rest + reduce_add(total)
+
+
 @functools.cache
 def make_forward(activation):
     """Make the kernel that predicts with networks of this activation."""
@@ -119,11 +142,13 @@ def make_forward(activation):
         n_blocks = (n + BLOCK_ROWS - 1) // BLOCK_ROWS
         half = stride * (BLOCK_ROWS if n > BLOCK_ROWS else n)
         begin = thread_idx * 2 * half
+        total = 0.0
         for block in range(n_blocks * thread_idx // n_threads, n_blocks * (thread_idx + 1) // n_threads):
             if stop_requested(control):
                 return
             first = block * BLOCK_ROWS
             n_rows = BLOCK_ROWS if n - first >= BLOCK_ROWS else n - first
+            total += _sum_values(X, first * n_features, (first + n_rows) * n_features)
             source, source_stride, target = address_of(X, first * n_features), n_features, begin
             for number in range(plan.n_layers):
                 at = number * N_FORWARD_FIELDS
@@ -158,5 +183,6 @@ def make_forward(activation):
                     source, source_stride = address_of(values, target), stride
                     target = 2 * begin + half - target
             _finish_rows(plan.output, target, n_rows, stride, fan_out, values, first, out)
+        plan.sums[thread_idx] = total
 
     return forward

@@ -68,6 +68,18 @@ def forward(spec, coefs, intercepts, X, n_jobs=None):
     >>> forward(spec, [np.ones((2, 1)), np.ones((1, 2))], [np.zeros(1), np.ones(2)], np.array([[1.0, 2.0]]))
     array([[4., 4.]])
     """
+    return forward_and_check(spec, coefs, intercepts, X, n_jobs)[0]
+
+
+def forward_and_check(spec, coefs, intercepts, X, n_jobs=None):
+    """Do what `forward` does, and look at X, which has to be read anyway.
+
+    Returns
+    -------
+    out : ndarray
+    is_finite : bool
+        Whether the sum of X is finite, which it is only where all of X is.
+    """
     dtype = np.dtype(spec.dtype)
     X = np.ascontiguousarray(X, dtype=dtype)
     n_rows, per_vector, itemsize = X.shape[0], lanes(dtype), dtype.itemsize
@@ -103,14 +115,16 @@ def forward(spec, coefs, intercepts, X, n_jobs=None):
         output=OUTPUT_KINDS[spec.output],
         leak=LEAKS.get(spec.activation, 0.0),
         multiply=_multiply_for(dtype),
+        sums=np.zeros(n_threads),
     )
     out = np.empty((n_rows, 1 if spec.output == "largest" else fan_out), dtype)
     if n_rows == 0:
-        return out
+        return out, True
     kernel = make_forward(spec.activation)
     X = as_readonly(X.reshape(-1))
     if work < SHORT_WORK:
         kernel(_NOBODY, 0, 1, plan, X, out)
     else:
         run_team(kernel, n_threads, plan, X, out, may_be_long=work > LONG_WORK)
-    return out
+    with np.errstate(all="ignore"):
+        return out, bool(np.isfinite(plan.sums.sum()))
