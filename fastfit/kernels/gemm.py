@@ -342,7 +342,7 @@ def _multiply_panel(like, at, depth, accumulate, n_rows, n_columns):
     for i in range(0, n_rows, TILE_ROWS):
         a = at.a + i * ars * itemsize
         c = at.c + i * crs * itemsize
-        left = min(n_rows - i, TILE_ROWS)
+        left = n_rows - i if n_rows - i < TILE_ROWS else TILE_ROWS
         if left <= LOW_ROWS:
             _low_tile(like, a, ars, acs, b, brs, c, crs, depth, accumulate, left, n_columns)
         elif left == TILE_ROWS and n_columns == TILE_VECTORS * n_lanes:
@@ -370,9 +370,10 @@ def _panel_width(n_columns, n_lanes):
 @jit(internal=True)
 def gemm_at(like, at, m, n, k, accumulate):
     """Do what `gemm` does with the ``Matrices`` at some addresses; ``like`` is any scalar of their dtype."""
-    for p in range(0, max(k, 1), BLOCK_DEPTH):
-        depth = min(BLOCK_DEPTH, k - p)
+    for p in range(0, k if k > 0 else 1, BLOCK_DEPTH):
+        depth = k - p if k - p < BLOCK_DEPTH else BLOCK_DEPTH
         for i in range(0, m, BLOCK_ROWS):
+            n_rows = m - i if m - i < BLOCK_ROWS else BLOCK_ROWS
             j = 0
             while j < n:
                 width = _panel_width(n - j, VECTOR_BYTES // at.itemsize)
@@ -388,7 +389,7 @@ def gemm_at(like, at, m, n, k, accumulate):
                     at.itemsize,
                 )
                 adding = 1 if p > 0 else accumulate
-                _multiply_panel(like, panel, depth, adding, min(BLOCK_ROWS, m - i), width)
+                _multiply_panel(like, panel, depth, adding, n_rows, width)
                 j += width
 
 

@@ -1,9 +1,10 @@
 """One epoch of training a network, by a team: each batch costs it two meetings.
 
 Every member first computes the outputs of some neurons of the first hidden layer, for all rows of the batch. When they
-have met, it takes some of the rows on through the network and back. When they have met again, all errors are known but
-those of the first hidden layer: every member computes those of its own neurons, sums the gradients of its parameters
-over the batch and moves these parameters at once, while they are in its cache.
+have met, it takes some of the rows on through the network and back, and fetches some of the next batch for all. When
+they have met again, all errors are known but those of the first hidden layer: every member computes those of its own
+neurons, sums the gradients of its parameters over the batch and moves these parameters at once, while they are in its
+cache.
 
 The weights of the first layer, which are most of a small network, so are never seen by two members, nor are those of
 the second when it is the last, but for the pass forward. Each sum runs over the rows, or over a layer's neurons, in
@@ -13,12 +14,13 @@ their order whoever does it, so the result does not depend on the number of thre
 import numpy as np
 
 from fastfit.kernels.gemm import Matrices
-from fastfit.kernels.network_pass import call_multiply, columns_at, half_vectors, return_columns
+from fastfit.kernels.network_pass import call_gather, call_multiply, columns_at, half_vectors, return_columns
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
     GROUP_ROWS,
     SOLVER_ADAM,
     SOLVER_NONE,
+    input_at,
     layer_of,
     parameters_of,
     parts_of,
@@ -30,7 +32,7 @@ from fastfit.kernels.network_plan import (
     whole_groups,
     workspace_of,
 )
-from fastfit.kernels.optimizer_step import Block, Step, penalize
+from fastfit.kernels.optimizer_step import Block, Step
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
 from fastfit.runtime.far_call import make_far_call
@@ -38,6 +40,7 @@ from fastfit.runtime.simd import address_of, broadcast, element, load, store
 from fastfit.runtime.team import barrier
 
 _call_move = make_far_call()
+_call_penalize = make_far_call()
 _call_enter = make_far_call()
 _call_pass_block = make_far_call()
 _call_update_units = make_far_call()
@@ -62,11 +65,12 @@ def _sum_rows(source, stride, n_rows, n_columns, adds, errors, target, gradients
 
 
 @jit(internal=True)
-def _sum_gradients(table, like, unit, block, thread_idx, batch_rows, adds):
+def _sum_gradients(table, like, unit, block, thread_idx, batch, batch_rows):
     """Gradients of a unit: of weights their inputs' activations, transposed, times the errors."""
     workspace, gradients = workspace_of(table, like), parameters_of(table, like).gradients
     layer = layer_of(table, unit.layer)
     size = gradients.itemsize
+    adds = batch if settings_of(table).solver == SOLVER_NONE else 0
     if unit.layer == 0 and sizes_of(table).n_layers > 1:
         errors_at, errors_stride = columns_at(table, layer, unit.first_column, unit.n_columns, size)
     else:
@@ -83,8 +87,7 @@ def _sum_gradients(table, like, unit, block, thread_idx, batch_rows, adds):
         begin, stride = columns_at(table, layer_of(table, 0), low, high - low, size)
         source = address_of(workspace.activations, begin + unit.first_row - low)
     else:
-        first = thread_idx * sizes_of(table).batch_size * layer.in_stride
-        source = address_of(workspace.inputs, first + unit.first_row)
+        source = input_at(table, like, batch, np.int64(0)) + unit.first_row * size
     at = Matrices(
         source,
         1,
@@ -114,7 +117,7 @@ def _transpose_rows(layer, first_row, n_rows, parameters):
 
 
 @jit(internal=True)
-def update_units(table, like, thread_idx, batch_rows, adds, phase, step):
+def update_units(table, like, thread_idx, batch, batch_rows, phase, step):
     """Sum the gradients of this member's units and move their parameters.
 
     Where the norm of all gradients limits the step, phase 0 does the one and phase 1 the other.
@@ -137,11 +140,13 @@ def update_units(table, like, thread_idx, batch_rows, adds, phase, step):
         scratch_at = sizes.scratch_at + thread_idx * sizes.scratch_size + unit.scratch_at
         gradients_at = scratch_at if in_scratch else unit.at
         is_weight = 1 if unit.first_row < layer.fan_in else 0
-        block = Block(unit.at, gradients_at, unit.n_rows, unit.n_columns, unit.stride, is_weight)
+        block = Block(
+            unit.at, unit.first_row, gradients_at, unit.n_rows, unit.n_columns, unit.stride, is_weight
+        )
         if phase == 0:
-            _sum_gradients(table, like, unit, block, thread_idx, batch_rows, adds)
+            _sum_gradients(table, like, unit, block, thread_idx, batch, batch_rows)
         if phase == 0 and clips and is_stepping:
-            penalize(block, step, table, like)
+            _call_penalize(parts.penalize, (block, step, table, like))
         elif is_stepping:
             _call_move(parts.move, (block, step, table, like))
             if is_weight and unit.layer > 0:
@@ -228,7 +233,7 @@ def _share_of(thread_idx, n_threads, batch_rows):
 
 
 @jit(internal=True)
-def _move_batch(control, thread_idx, n_threads, table, like, batch_rows, adds, step):
+def _move_batch(control, thread_idx, n_threads, table, like, batch, batch_rows, step):
     """Move all parameters after a batch; return False if the team was told to stop."""
     settings, update = settings_of(table), parts_of(table).update_units
     clips = settings.clip_norm > 0.0 and settings.solver != SOLVER_NONE
@@ -241,8 +246,19 @@ def _move_batch(control, thread_idx, n_threads, table, like, batch_rows, adds, s
                 return False
             squares = workspace_of(table, like).squares
             step = _clipped(step, settings, _add_up(squares, 0, len(squares)))
-        _call_update_units(update, (table, like, thread_idx, batch_rows, adds, phase, step))
+        _call_update_units(update, (table, like, thread_idx, batch, batch_rows, phase, step))
     return True
+
+
+@jit(inline=True, internal=True)
+def _gather_share(table, like, batch, thread_idx, n_threads):
+    """Fetch some rows of a batch for all members, if there is such a batch, and if they share its inputs."""
+    sizes = sizes_of(table)
+    rows_left = len(samples_of(table, like).order) - batch * sizes.batch_size
+    if sizes.n_buffers > 1 and rows_left > 0:
+        batch_rows = sizes.batch_size if sizes.batch_size < rows_left else rows_left
+        first, last = _share_of(thread_idx, n_threads, batch_rows)
+        call_gather(parts_of(table).gather, (table, like, batch, first, last))
 
 
 @jit
@@ -257,20 +273,24 @@ def train_epoch(control, thread_idx, n_threads, table, like):
     n, is_stepping = len(samples.order), settings.solver != SOLVER_NONE
     _, _, first_column, last_column = share_of(table, thread_idx)
     total = 0.0
+    _gather_share(table, like, np.int64(0), thread_idx, n_threads)
+    if not barrier(control, n_threads):
+        return
     for batch in range((n + sizes.batch_size - 1) // sizes.batch_size):
         batch_first, update = batch * sizes.batch_size, settings.n_updates + batch
         batch_rows = sizes.batch_size if batch_first + sizes.batch_size <= n else n - batch_first
         _call_enter(
             parts.enter,
-            (table, like, batch_first, batch_rows, first_column, last_column, update, thread_idx),
+            (table, like, batch, batch_rows, first_column, last_column, update),
         )
         if not barrier(control, n_threads):
             return
         first, last = _share_of(thread_idx, n_threads, batch_rows)
         while first < last:
             n_rows = BLOCK_ROWS if last - first >= BLOCK_ROWS else last - first
-            _call_pass_block(parts.pass_block, (table, like, first, n_rows, batch_first, update, thread_idx))
+            _call_pass_block(parts.pass_block, (table, like, first, n_rows, batch, update, thread_idx))
             first += n_rows
+        _gather_share(table, like, batch + 1, thread_idx, n_threads)
         weight = _weight_of_batch(batch_first, batch_rows, samples)
         step = _step_of(batch, batch_rows, weight, samples, settings)
         if not barrier(control, n_threads):
@@ -278,8 +298,7 @@ def train_epoch(control, thread_idx, n_threads, table, like):
         if thread_idx == 0:
             loss = _add_up(workspace.row_losses, 0, batch_rows)
             total += loss / weight * batch_rows if is_stepping else loss
-        adds = 0 if is_stepping else batch
-        if not _move_batch(control, thread_idx, n_threads, table, like, batch_rows, adds, step):
+        if not _move_batch(control, thread_idx, n_threads, table, like, batch, batch_rows, step):
             return
     if barrier(control, n_threads) and thread_idx == 0:
         workspace.totals[0] = total

@@ -19,6 +19,7 @@ from fastfit.kernels.activation import ACTIVATIONS
 from fastfit.kernels.gemm import Matrices
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
+    input_at,
     layer_of,
     n_members,
     parameters_of,
@@ -43,6 +44,7 @@ _ENTERING_ROWS = (
 )
 
 call_multiply = make_far_call()
+call_gather = make_far_call()
 _call_advance = make_far_call()
 _call_activate = make_far_call()
 _call_pull_back = make_far_call()
@@ -68,18 +70,27 @@ def columns_at(table, layer, first_column, n_columns, itemsize):
 
 
 @jit(internal=True)
-def _gather_rows(table, like, first, last, batch_first, thread_idx):
-    """Copy rows of X for some samples of a batch to the member's own input.
+def gather_rows(table, like, batch, first, last):
+    """Copy rows of X for some samples of a batch to its inputs.
 
-    Rows are asked for some time before they are copied: their places are random.
+    Rows are asked for some time before they are copied, as their places are random: after the last of these the first
+    of the next batch.
     """
-    layer, samples, inputs = layer_of(table, 0), samples_of(table, like), workspace_of(table, like).inputs
+    layer, sizes = layer_of(table, 0), sizes_of(table)
+    samples, inputs = samples_of(table, like), workspace_of(table, like).inputs
     n_features, n_lanes, line = layer.fan_in, lanes(inputs.dtype), _LINE_BYTES // inputs.itemsize
     whole = n_features // n_lanes * n_lanes
-    target = (thread_idx * sizes_of(table).batch_size + first) * layer.in_stride
+    buffer = batch % 2 if sizes.n_buffers > 1 else 0
+    target = (buffer * sizes.batch_size + first) * layer.in_stride
     n_ahead = 1 + _BYTES_AHEAD // (n_features * inputs.itemsize)
-    for i in range(batch_first + first, batch_first + last):
-        ahead = element(samples.order, i + n_ahead if i + n_ahead < len(samples.order) else i) * n_features
+    behind, to_next = batch * sizes.batch_size + last, sizes.batch_size - (last - first)
+    if sizes.n_buffers == 1:
+        to_next = 0  # the rest of the batch comes next
+    for i in range(batch * sizes.batch_size + first, behind):
+        ahead = i + n_ahead
+        if ahead >= behind:
+            ahead += to_next
+        ahead = element(samples.order, ahead if ahead < len(samples.order) else i) * n_features
         for j in range(0, n_features, line):
             prefetch(samples.X, ahead + j)
         source = element(samples.order, i) * n_features
@@ -216,16 +227,18 @@ def _retreat(table, like, number, first, n_rows, first_column, n_columns):
 
 
 @jit(internal=True)
-def enter_columns(table, like, batch_first, batch_rows, first_column, last_column, update, thread_idx):
-    """Fetch the rows of a batch and compute the outputs of some neurons of the first hidden layer for all of them."""
-    inputs, layer = workspace_of(table, like).inputs, layer_of(table, 0)
-    begin, advance_at = thread_idx * sizes_of(table).batch_size, parts_of(table).advance
+def enter_columns(table, like, batch, batch_rows, first_column, last_column, update):
+    """Compute the outputs of some neurons of the first hidden layer for all rows of a batch.
+
+    A member alone fetches the rows itself, some at a time.
+    """
+    advance_at, n_columns = parts_of(table).advance, last_column - first_column
     for first in range(0, batch_rows, BLOCK_ROWS):
         n_rows = BLOCK_ROWS if batch_rows - first >= BLOCK_ROWS else batch_rows - first
-        _gather_rows(table, like, first, first + n_rows, batch_first, thread_idx)
-        if last_column > first_column:
-            source = address_of(inputs, (begin + first) * layer.in_stride)
-            n_columns = last_column - first_column
+        if sizes_of(table).n_buffers == 1:
+            call_gather(parts_of(table).gather, (table, like, batch, first, first + n_rows))
+        if n_columns > 0:
+            source = input_at(table, like, batch, first)
             _call_advance(
                 advance_at, (table, like, 0, source, first, n_rows, first_column, n_columns, update)
             )
@@ -236,11 +249,12 @@ def return_columns(table, like, batch_rows, first_column, last_column):
     """Compute the errors of some neurons of the first hidden layer for all rows of a batch."""
     for first in range(0, batch_rows, BLOCK_ROWS):
         n_rows = BLOCK_ROWS if batch_rows - first >= BLOCK_ROWS else batch_rows - first
-        _retreat(table, like, 0, first, n_rows, first_column, last_column - first_column)
+        # A literal would be a type of its own, and compiled for itself.
+        _retreat(table, like, np.int64(0), first, n_rows, first_column, last_column - first_column)
 
 
 @jit(internal=True)
-def pass_block(table, like, first, n_rows, batch_first, update, thread_idx):
+def pass_block(table, like, first, n_rows, batch, update, thread_idx):
     """Take some rows of a batch on from the first hidden layer, or from the input where there is none, and back.
 
     Their activations, weighted losses, and errors of all layers but the first hidden one are in the workspace then.
@@ -252,9 +266,10 @@ def pass_block(table, like, first, n_rows, batch_first, update, thread_idx):
         if number > 0:
             source = address_of(workspace.activations, layer.input_at + first * layer.in_stride)
         else:
-            source = address_of(workspace.inputs, (thread_idx * sizes.batch_size + first) * layer.in_stride)
+            source = input_at(table, like, batch, first)
         _call_advance(parts.advance, (table, like, number, source, first, n_rows, 0, layer.fan_out, update))
+    batch_first = batch * sizes.batch_size
     _call_finish_output(parts.finish_output, (table, like, first, n_rows, batch_first, thread_idx))
     for step in range(n_layers - 2):
         number = n_layers - 2 - step
-        _retreat(table, like, number, first, n_rows, 0, layer_of(table, number).fan_out)
+        _retreat(table, like, number, first, n_rows, np.int64(0), layer_of(table, number).fan_out)

@@ -14,7 +14,7 @@ import numpy as np
 from fastfit.kernels.gemm import TILE_ROWS
 from fastfit.runtime.address_table import array_at
 from fastfit.runtime.compile import jit
-from fastfit.runtime.simd import element
+from fastfit.runtime.simd import address_of, element
 
 # Samples that one member takes through the whole network before the next ones: what they leave in cache is still
 # there when the activation, and later the layer before, comes to it.
@@ -47,13 +47,16 @@ class Table(NamedTuple):
     sample_weight: np.ndarray  # (n_samples,) or (0,) float64
     order: np.ndarray  # (n,) int64 rows
     rates: np.ndarray  # (1,) or (n_batches,) float64 learning rates
-    inputs: np.ndarray  # (n_threads * batch_size * stride of the input,) rows of X, a copy for each member
+    # (n_buffers * batch_size * stride of the input,) rows of X; two buffers for several members, which take turns.
+    inputs: np.ndarray
     activations: np.ndarray  # (batch_size * sum of the strides of all outputs,)
     errors: np.ndarray  # derivatives of the loss by what enters each neuron, as the activations
     slopes: np.ndarray  # derivatives of the activations, as the errors; (0,) where activations tell them
     outputs: np.ndarray  # (n_threads * 3 * room,) a block's outputs, targets and losses side by side
     row_losses: np.ndarray  # (batch_size, filled up to whole groups) float64
-    penalties: np.ndarray  # (n_parameters,) what each weight adds to the loss by its square
+    penalties: (
+        np.ndarray
+    )  # (n_parameters,) what weights add to the loss by their squares, noted for groups of rows
     squares: np.ndarray  # (n_slots,) float64: squared gradients, of a group of neurons or of a row of weights
     totals: np.ndarray  # (1,) float64: the sum of the losses of the epoch
     layers: np.ndarray  # (n_layers * fields of a Layer,) int64
@@ -138,6 +141,7 @@ class Sizes(NamedTuple):
     room: int  # for a block's outputs
     scratch_at: int  # where the gradients end
     scratch_size: int
+    n_buffers: int  # of inputs; 0 where batches are neighbouring rows of X, and are read where they lie
 
 
 class Settings(NamedTuple):
@@ -167,11 +171,13 @@ class Parts(NamedTuple):
     pull_back: int
     drop_neurons: int
     finish_output: int
+    gather: int
     advance: int
     enter: int
     pass_block: int
     update_units: int
     move: int
+    penalize: int
     square_gradients: int
 
 
@@ -298,7 +304,19 @@ def sizes_of(table):
         element(a, 2),
         element(a, 3),
         element(a, 4),
+        element(a, 5),
     )
+
+
+@jit(inline=True, internal=True)
+def input_at(table, like, batch, row):
+    """The address of a row of a batch's input."""
+    sizes = sizes_of(table)
+    stride = layer_of(table, 0).in_stride
+    if sizes.n_buffers == 0:
+        return address_of(samples_of(table, like).X, (batch * sizes.batch_size + row) * stride)
+    buffer = batch % 2 if sizes.n_buffers > 1 else 0
+    return address_of(workspace_of(table, like).inputs, (buffer * sizes.batch_size + row) * stride)
 
 
 @jit(inline=True, internal=True)
@@ -317,6 +335,8 @@ def parts_of(table):
         element(a, 8),
         element(a, 9),
         element(a, 10),
+        element(a, 11),
+        element(a, 12),
     )
 
 
@@ -325,20 +345,20 @@ def settings_of(table):
     """The settings."""
     a = array_at(table, _SETTINGS, np.float64)
     return Settings(
-        int(element(a, 0)),
+        np.int64(element(a, 0)),
         element(a, 1),
         element(a, 2),
         element(a, 3),
-        int(element(a, 4)),
+        np.int64(element(a, 4)),
         element(a, 5),
         element(a, 6),
         element(a, 7),
         element(a, 8),
         element(a, 9),
-        int(element(a, 10)),
-        int(element(a, 11)),
+        np.int64(element(a, 10)),
+        np.int64(element(a, 11)),
         element(a, 12),
-        int(element(a, 13)),
+        np.int64(element(a, 13)),
     )
 
 

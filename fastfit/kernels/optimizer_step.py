@@ -7,6 +7,7 @@ SGD and Adam are scikit-learn's (Adam: Kingma and Ba, ICLR 2015); AdamW shrinks 
 from typing import NamedTuple
 
 from fastfit.kernels.network_plan import (
+    GROUP_BYTES,
     SOLVER_ADAM,
     SOLVER_RMSPROP,
     SOLVER_SGD,
@@ -17,6 +18,7 @@ from fastfit.kernels.network_plan import (
 from fastfit.runtime.compile import jit
 from fastfit.runtime.cpu import lanes
 from fastfit.runtime.simd import broadcast, fma, load, sqrt, store
+from fastfit.runtime.simd_division import quick_quotient
 
 
 class Step(NamedTuple):
@@ -34,6 +36,7 @@ class Block(NamedTuple):
     """Parameters that are moved together: some rows and columns of a layer."""
 
     at: int  # the first of them
+    first_row: int  # of the layer
     gradients_at: int  # their gradients, which lie in rows as they do
     n_rows: int
     n_columns: int
@@ -65,6 +68,14 @@ def _scales(is_weight, step, settings):
     return alpha, scale, 1.0 - step.rate * settings.weight_decay if is_weight else 1.0
 
 
+@jit(inline=True, internal=True)
+def _noted_at(block, k, itemsize):
+    """Where the penalties of a row are noted: those of a group of rows, which no two members share, in its first."""
+    per_group = GROUP_BYTES // itemsize
+    row = block.first_row + k
+    return block.at + (row // per_group * per_group - block.first_row) * block.stride
+
+
 @jit(internal=True)
 def _move_by_gradient(block, step, table, like):
     """SGD with momentum for a block of parameters; notes what they added to the loss before."""
@@ -76,11 +87,12 @@ def _move_by_gradient(block, step, table, like):
     momentum, rate = broadcast(settings.momentum, dtype), broadcast(step.rate, dtype)
     is_penalized, penalty = block.is_weight and step.penalty != 0.0, broadcast(step.penalty, dtype)
     for k in range(block.n_rows):
+        noted = _noted_at(block, k, values.itemsize)
         for column in range(0, block.n_columns, lanes(dtype)):
             j = block.at + k * block.stride + column
             w = load(values, j)
             if is_penalized:
-                store(penalties, j, fma(penalty * w, w, load(penalties, j)))
+                store(penalties, noted + column, fma(penalty * w, w, load(penalties, noted + column)))
             g = load(gradients, block.gradients_at + k * block.stride + column)
             move = rate * (fma(alpha, w, g) * scale)
             u = momentum * load(velocities, j) - move
@@ -105,19 +117,20 @@ def _move_by_moments(block, step, table, like):
     momentum = broadcast(settings.momentum, dtype)
     is_penalized, penalty = block.is_weight and step.penalty != 0.0, broadcast(step.penalty, dtype)
     for k in range(block.n_rows):
+        noted = _noted_at(block, k, values.itemsize)
         for column in range(0, block.n_columns, lanes(dtype)):
             j = block.at + k * block.stride + column
             w = load(values, j)
             if is_penalized:
-                store(penalties, j, fma(penalty * w, w, load(penalties, j)))
+                store(penalties, noted + column, fma(penalty * w, w, load(penalties, noted + column)))
             g = fma(alpha, w, load(gradients, block.gradients_at + k * block.stride + column)) * scale
             v = fma(beta_2, load(second, j), rest_2 * (g * g))
             store(second, j, v)
             if settings.solver == SOLVER_ADAM:
                 m = fma(beta_1, load(moments, j), rest_1 * g)
-                move = size * m / (sqrt(v) + epsilon)
+                move = quick_quotient(size * m, sqrt(v) + epsilon)
             else:
-                m = fma(momentum, load(moments, j), g / (sqrt(v) + epsilon))
+                m = fma(momentum, load(moments, j), quick_quotient(g, sqrt(v) + epsilon))
                 move = size * m
             store(moments, j, m)
             store(values, j, fma(left, w, -move))

@@ -19,6 +19,7 @@ from fastfit.runtime.simd import (
     load,
     maximum,
     minimum,
+    prefetch,
     reduce_add,
     reduce_max,
     select,
@@ -39,6 +40,21 @@ def weight_of(samples, row):
 
 
 @jit(inline=True, internal=True)
+def highest_of_row(
+    values,  # flat, of the network's dtype
+    at,  # where the row begins
+    n_outputs,  # the row goes on to whole vectors
+):
+    """Return the highest of a row's outputs; NaN are passed over."""
+    dtype = values.dtype
+    highest = broadcast(_FAR_BELOW, dtype)
+    for j in range(0, n_outputs, lanes(dtype)):
+        z = load(values, at + j)
+        highest = maximum(highest, select(first_lanes(z, n_outputs - j), z, highest))
+    return reduce_max(highest)
+
+
+@jit(inline=True, internal=True)
 def softmax_row(
     values,  # flat, of the network's dtype
     at,  # where the row begins
@@ -47,11 +63,7 @@ def softmax_row(
     """Turn a row into exp(z - max z), zeros behind the last output, and return the sum."""
     dtype = values.dtype
     n_lanes = lanes(dtype)
-    highest = broadcast(_FAR_BELOW, dtype)
-    for j in range(0, n_outputs, n_lanes):
-        z = load(values, at + j)
-        highest = maximum(highest, select(first_lanes(z, n_outputs - j), z, highest))
-    top = broadcast(reduce_max(highest), dtype)
+    top = broadcast(highest_of_row(values, at, n_outputs), dtype)
     total = broadcast(0.0, dtype)
     for j in range(0, n_outputs, n_lanes):
         z = load(values, at + j)
@@ -60,6 +72,14 @@ def softmax_row(
         store(values, at + j, e)
         total = total + e
     return reduce_add(total)
+
+
+@jit(inline=True, internal=True)
+def _ask_for_target(table, samples, targets, position, n_outputs):
+    """Ask for the target of the sample that stands there in the next batch: targets lie anywhere in memory."""
+    ahead = position + sizes_of(table).batch_size
+    if ahead < len(samples.order):
+        prefetch(targets, element(samples.order, ahead) * n_outputs)
 
 
 @jit(internal=True)
@@ -79,6 +99,7 @@ def _softmax_losses(table, like, first, n_rows, batch_first, thread_idx):
     for i in range(first, first + n_rows):
         at = last.output_at + i * last.out_stride
         row = element(samples.order, batch_first + i)
+        _ask_for_target(table, samples, classes, batch_first + i, 1)
         weight = dtype.type(weight_of(samples, row))
         target = np.intp(element(classes, row))
         inverse = one / softmax_row(activations, at, last.fan_out)
@@ -108,6 +129,7 @@ def _gather_outputs(table, like, first, n_rows, batch_first, at):
     for i in range(first, first + n_rows):
         source = last.output_at + i * last.out_stride
         target = element(samples.order, batch_first + i) * last.fan_out
+        _ask_for_target(table, samples, targets, batch_first + i, last.fan_out)
         for j in range(last.fan_out):
             workspace.outputs[k] = element(workspace.activations, source + j)
             workspace.outputs[k + room] = element(targets, target + j)

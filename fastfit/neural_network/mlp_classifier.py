@@ -389,9 +389,9 @@ class MLPClassifier(MLPFitting, sklearn_neural_network.MLPClassifier):
         return self._predict(X)
 
     def _predict(self, X, check_input=True):
-        outputs = self._forward_pass_fast(X, check_input=check_input)
         if self.out_activation_ == "softmax":
-            return self.classes_[outputs.argmax(axis=1)]
+            return self.classes_[self._outputs(X, check_input, "largest")[:, 0].astype("intp")]
+        outputs = self._forward_pass_fast(X, check_input=check_input)
         if self.n_outputs_ == 1 and len(self.classes_) == 2:
             return self.classes_[(outputs[:, 0] > 0.5).view("int8")]
         return self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)

@@ -44,6 +44,11 @@ def _silu(z):
     z *= expit(z)
 
 
+def _largest(z):
+    _softmax(z)
+    z[:, 0] = z.argmax(axis=1)
+
+
 # Each works in place on an array of shape (n_samples, n_units).
 ACTIVATIONS = {
     "identity": lambda z: None,
@@ -56,7 +61,16 @@ ACTIVATIONS = {
     "silu": _silu,
     "exp": lambda z: np.exp(z, out=z),
     "softmax": _softmax,
+    "largest": _largest,  # in the first column
 }
+
+
+def is_plain_input(estimator, X):
+    """Return whether X is an array of floats with the right number of columns, for a fitted estimator."""
+    fitted = estimator.__dict__
+    if not is_plain_matrix(X) or "coefs_" not in fitted or "feature_names_in_" in fitted:
+        return False
+    return X.shape[1] == fitted.get("n_features_in_")
 
 
 def is_beyond_doubt(estimator, X):
@@ -72,13 +86,15 @@ def is_beyond_doubt(estimator, X):
     beyond_doubt : bool
         False also where the features have names, and where the sum of finite values overflows.
     """
-    fitted = estimator.__dict__
-    if not is_plain_matrix(X) or "coefs_" not in fitted or "feature_names_in_" in fitted:
-        return False
-    if X.shape[1] != fitted.get("n_features_in_"):
+    if not is_plain_input(estimator, X):
         return False
     with np.errstate(all="ignore"):
         return math.isfinite(X.sum())
+
+
+def is_much_work(X, coefs):
+    """Return whether a kernel is to compute the outputs for these rows."""
+    return X.shape[0] * sum(coef.size for coef in coefs) > FEW_MULTIPLICATIONS
 
 
 def network_outputs(X, coefs, intercepts, activation, out_activation, n_jobs=None):
@@ -91,7 +107,8 @@ def network_outputs(X, coefs, intercepts, activation, out_activation, n_jobs=Non
     coefs, intercepts : list of ndarray
         A layer each.
     activation, out_activation : str
-        Keys of `ACTIVATIONS`, for the hidden layers and for the last.
+        Keys of `ACTIVATIONS`, for the hidden layers and for the last; "largest" for which output of softmax is the
+        largest, in the first column of the outputs.
     n_jobs : int or None, default=None
         Threads for many rows.
 
@@ -107,9 +124,8 @@ def network_outputs(X, coefs, intercepts, activation, out_activation, n_jobs=Non
     >>> network_outputs(np.array([[1.0, 2.0]]), [np.eye(2)], [np.zeros(2)], "relu", "softmax").round(3)
     array([[0.269, 0.731]])
     """
-    n_multiplications = X.shape[0] * sum(coef.size for coef in coefs)
-    if type(X) is np.ndarray and n_multiplications > FEW_MULTIPLICATIONS:
-        return _outputs_of_many(X, coefs, intercepts, activation, out_activation, n_jobs)
+    if type(X) is np.ndarray and is_much_work(X, coefs):
+        return outputs_of_many(X, coefs, intercepts, activation, out_activation, n_jobs)[0]
     values = X
     last = len(coefs) - 1
     for layer, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):
@@ -119,9 +135,11 @@ def network_outputs(X, coefs, intercepts, activation, out_activation, n_jobs=Non
     return values
 
 
-def _outputs_of_many(X, coefs, intercepts, activation, out_activation, n_jobs):
+def outputs_of_many(X, coefs, intercepts, activation, out_activation, n_jobs):
+    """Return what `network_outputs` does, from a kernel, and whether the sum of X is finite."""
     # Here, since whoever only predicts a few rows never needs Numba.
-    from fastfit.training.network import NetworkSpec, forward
+    from fastfit.training.network import NetworkSpec
+    from fastfit.training.network_prediction import forward_and_check
 
     dtype = np.result_type(X, coefs[0])
     layer_units = (X.shape[1], *(coef.shape[1] for coef in coefs))
@@ -129,4 +147,4 @@ def _outputs_of_many(X, coefs, intercepts, activation, out_activation, n_jobs):
     coefs, intercepts = (
         [np.asarray(array, dtype=dtype) for array in arrays] for arrays in (coefs, intercepts)
     )
-    return forward(spec, coefs, intercepts, X, n_jobs=n_jobs)
+    return forward_and_check(spec, coefs, intercepts, X, n_jobs=n_jobs)

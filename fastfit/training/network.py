@@ -1,5 +1,6 @@
 """Multi-layer perceptrons over prepared arrays: parameters packed for the kernels, epochs, gradients."""
 
+import time
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -8,30 +9,34 @@ import numpy as np
 from fastfit.kernels.activation import LEAKS, NEED_INPUT
 from fastfit.kernels.gemm import Matrices, gemm_at
 from fastfit.kernels.network_epoch import square_gradients, train_epoch, update_units
-from fastfit.kernels.network_pass import advance, drop_neurons, enter_columns, make_activation, pass_block
+from fastfit.kernels.network_pass import (
+    advance,
+    drop_neurons,
+    enter_columns,
+    gather_rows,
+    make_activation,
+    pass_block,
+)
 from fastfit.kernels.network_plan import (
     BLOCK_ROWS,
-    GROUP_BYTES,
     GROUP_ROWS,
     SOLVER_ADAM,
     SOLVER_NONE,
     SOLVER_RMSPROP,
     SOLVER_SGD,
-    UNIT_BYTES,
-    Layer,
     Parts,
     Settings,
     Sizes,
     Table,
-    Unit,
 )
-from fastfit.kernels.optimizer_step import MOVES, Block, Step
+from fastfit.kernels.optimizer_step import MOVES, Block, Step, penalize
 from fastfit.kernels.output_loss import OUTPUT_LOSSES
 from fastfit.runtime.address_table import table_of
 from fastfit.runtime.compile import as_readonly
 from fastfit.runtime.far_call import address_of_kernel
 from fastfit.runtime.memory import aligned_zeros
 from fastfit.runtime.threads import run_team, threads_for
+from fastfit.training.network_packing import Packing, whole_groups
 from fastfit.training.network_prediction import forward
 
 __all__ = [
@@ -48,11 +53,13 @@ __all__ = [
 SOLVERS = {"sgd": SOLVER_SGD, "adam": SOLVER_ADAM, "adamw": SOLVER_ADAM, "rmsprop": SOLVER_RMSPROP}
 FLOPS_PER_NANOSECOND = {4: 80.0, 8: 40.0}  # of one thread, roughly
 MIN_BATCH_WORK = 10_000  # nanoseconds that a batch must cost for a second thread to be worth two meetings
+SECONDS_PER_BUDGET = 0.02  # for which threads are counted on: to ask takes 10 us, and an epoch may take 100
 LONG_WORK = 50_000_000  # nanoseconds: from there on Ctrl-C must be heard within an epoch
 GRADIENT_BATCH = (
     256  # rows at a time where all of the data count for one gradient: they stay in the second cache
 )
 
+_PLACES = {name: 2 * number for number, name in enumerate(Table._fields)}
 _NO_STEPS = Settings(SOLVER_NONE, 0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 0)
 _EMPTY = np.zeros(0)
 _parts_of_networks = {}
@@ -168,92 +175,6 @@ def adam_step_size(settings, learning_rate, n_updates):
     return learning_rate * np.sqrt(1.0 - settings.beta_2**n_updates) / (1.0 - settings.beta_1**n_updates)
 
 
-class _Packing(NamedTuple):
-    """Where the parameters of each layer lie."""
-
-    layers: list  # of Layer, for batches of one row
-    n_values: int
-    n_transposed: int
-    row_values: int  # values of one sample's activations, without the input
-
-    @classmethod
-    def of(cls, spec):
-        """Lay out a network."""
-        strides = [_whole_groups(units, spec.dtype.itemsize) for units in spec.layer_units]
-        layers, values, transposed, activations = [], 0, 0, 0
-        for i, (fan_in, fan_out) in enumerate(pairwise(spec.layer_units)):
-            input_at = activations - strides[i] if i else -1
-            stride = strides[i + 1]
-            layers.append(
-                Layer(fan_in, fan_out, strides[i], stride, values, transposed, input_at, activations)
-            )
-            values += (fan_in + 1) * stride
-            transposed += fan_out * strides[i] if i else 0
-            activations += stride
-        return cls(layers, values, transposed, activations)
-
-    def for_batch(self, batch_size):
-        """The layers with positions for batches of so many rows, as kernels read them."""
-        table = np.array(self.layers, dtype=np.int64).reshape(-1, len(Layer._fields))
-        table[:, 6:] *= batch_size
-        return table.ravel()
-
-    def shares(self, n_threads, itemsize):
-        """Share out the neurons of the first hidden layer and the parameters.
-
-        Returns
-        -------
-        units : list of Unit
-            Those of the first member, then those of the second, and so on.
-        unit_starts, column_starts : list of int
-            Where each member's begin, and behind all.
-        scratch_size : int
-            Gradients of a unit of each layer.
-        """
-        has_hidden = len(self.layers) > 1
-        unit_rows = [max(1, UNIT_BYTES // (8 * layer.out_stride * itemsize)) * 8 for layer in self.layers]
-        scratch = np.cumsum(
-            [0, *(n * layer.out_stride for n, layer in zip(unit_rows, self.layers, strict=True))]
-        ).tolist()
-        units, unit_starts, column_starts = [], [0], [0]
-        for member in range(n_threads):
-            for number, layer in enumerate(self.layers):
-                rows = 0, layer.fan_in
-                shared = columns = _share(layer.fan_out, (member, n_threads), itemsize)
-                # Of the first layer a member has columns, those of its neurons; of the others rows, which for the
-                # second layer are those of its neurons again. Without a hidden layer, rows are all that can be shared.
-                if number > 0 or not has_hidden:
-                    rows, columns = _share(layer.fan_in, (member, n_threads), itemsize), (0, layer.fan_out)
-                parts = [
-                    (first, min(unit_rows[number], rows[1] - first), *columns)
-                    for first in range(*rows, unit_rows[number])
-                ]
-                for first, n_rows, begin, end in [*parts, (layer.fan_in, 1, *shared)]:
-                    is_cut = number == 0 and has_hidden
-                    stride = _whole_groups(end - begin, itemsize) if is_cut else layer.out_stride
-                    at = layer.parameters_at + first * stride + begin * (layer.fan_in + 1 if is_cut else 1)
-                    if end > begin:
-                        unit = Unit(number, first, n_rows, begin, end - begin, at, stride, scratch[number])
-                        units.append(unit)
-                if number == 0:
-                    column_starts.append(shared[1] if has_hidden else 0)
-            unit_starts.append(len(units))
-        return units, unit_starts, column_starts, scratch[-1]
-
-
-def _whole_groups(n_neurons, itemsize):
-    per_group = GROUP_BYTES // itemsize
-    return -(-n_neurons // per_group) * per_group
-
-
-def _share(n_neurons, place, itemsize):
-    """Return the first of a member's neurons and the one behind the last; `place` is (member, number of members)."""
-    per_group, (member, n_threads) = GROUP_BYTES // itemsize, place
-    n = -(-n_neurons // per_group)
-    first, last = n * member // n_threads, n * (member + 1) // n_threads
-    return min(first * per_group, n_neurons), min(last * per_group, n_neurons)
-
-
 class Network:
     """The parameters of a multi-layer perceptron, and what it takes to train it.
 
@@ -283,10 +204,18 @@ class Network:
     def __init__(self, spec, coefs, intercepts, n_jobs=None):
         self.spec = spec._replace(dtype=np.dtype(spec.dtype))
         self.n_jobs = n_jobs
-        self._packing = _Packing.of(self.spec)
+        self._packing = Packing.of(self.spec)
         self._values = aligned_zeros(self._packing.n_values, self.spec.dtype)
         self._transposed = aligned_zeros(self._packing.n_transposed, self.spec.dtype)
         self._workspace_key = self._kept = None
+        self._threads = None, 0.0, 1  # for which rows, until when, and how many
+        self._own_views = list(self._views(self._values))
+        self._transposed_views = []
+        for layer in self._packing.layers[1:]:
+            part = self._transposed[
+                layer.transposed_at : layer.transposed_at + layer.fan_out * layer.in_stride
+            ]
+            self._transposed_views.append(part.reshape(layer.fan_out, -1)[:, : layer.fan_in])
         self.load(coefs, intercepts)
 
     # ------------------------------------------------------------------------------------------ parameters
@@ -300,28 +229,22 @@ class Network:
 
     def load(self, coefs, intercepts):
         """Take over parameters."""
-        views = self._views(self._values)
-        for (weights, shifts), coef, intercept in zip(views, coefs, intercepts, strict=True):
+        for (weights, shifts), coef, intercept in zip(self._own_views, coefs, intercepts, strict=True):
             weights[...], shifts[...] = coef, intercept
         self._transpose()
 
     def _transpose(self):
-        for layer, (weights, _) in zip(
-            self._packing.layers[1:], list(self._views(self._values))[1:], strict=True
-        ):
-            n = layer.fan_out * layer.in_stride
-            part = self._transposed[layer.transposed_at : layer.transposed_at + n]
-            part.reshape(layer.fan_out, -1)[:, : layer.fan_in] = weights.T
+        for (weights, _), transposed in zip(self._own_views[1:], self._transposed_views, strict=True):
+            transposed[...] = weights.T
 
     def parameters(self):
         """Return the weights and the intercepts of all layers as lists of new arrays."""
-        views = list(self._views(self._values))
+        views = self._own_views
         return [weights.copy() for weights, _ in views], [shifts.copy() for _, shifts in views]
 
     def store(self, coefs, intercepts):
         """Write the parameters into arrays of scikit-learn's shapes."""
-        views = self._views(self._values)
-        for (weights, shifts), coef, intercept in zip(views, coefs, intercepts, strict=True):
+        for (weights, shifts), coef, intercept in zip(self._own_views, coefs, intercepts, strict=True):
             coef[...], intercept[...] = weights, shifts
 
     def snapshot(self):
@@ -335,7 +258,7 @@ class Network:
 
     def forward(self, X):
         """Return the activations of the last layer, of shape (n_samples, n_outputs), with the present parameters."""
-        views = list(self._views(self._values))
+        views = self._own_views
         return forward(self.spec, [v[0] for v in views], [v[1] for v in views], X, self.n_jobs)
 
     # -------------------------------------------------------------------------------------------- training
@@ -367,23 +290,33 @@ class Network:
         by_work = int(per_batch / (MIN_BATCH_WORK / 2))
         return max(1, min(threads_for(work, self.n_jobs), by_work))
 
-    def _workspace(self, batch_size, n_threads, keeps_slopes):
+    def _n_threads_now(self, n_rows, batch_size):
+        """`n_threads_for`, asked anew now and then: other threads may come and go while this one trains."""
+        rows, until, n_threads = self._threads
+        now = time.monotonic()
+        if rows != (n_rows, batch_size) or now > until:
+            n_threads = self.n_threads_for(n_rows, batch_size)
+            self._threads = (n_rows, batch_size), now + SECONDS_PER_BUDGET, n_threads
+        return n_threads
+
+    def _workspace(self, batch_size, n_threads, keeps_slopes, in_place):
         """Return a `Table` with what depends on these alone, and its addresses.
 
         They are kept: the next epoch usually is like the last.
         """
-        key = (batch_size, n_threads, keeps_slopes)
+        key = (batch_size, n_threads, keeps_slopes, in_place)
         if self._workspace_key != key:
             packing, dtype = self._packing, self.spec.dtype
             units, unit_starts, column_starts, scratch_size = packing.shares(n_threads, dtype.itemsize)
             n_activations = packing.row_values * batch_size
             room = BLOCK_ROWS * packing.layers[-1].out_stride
-            sizes = Sizes(len(packing.layers), batch_size, room, packing.n_values, scratch_size)
+            n_buffers = 0 if in_place else min(n_threads, 2)
+            sizes = Sizes(len(packing.layers), batch_size, room, packing.n_values, scratch_size, n_buffers)
             arrays = Table(*[_EMPTY] * len(Table._fields))._replace(
                 values=self._values if n_threads == 1 else aligned_zeros(packing.n_values, dtype),
                 transposed=self._transposed,
                 gradients=aligned_zeros(packing.n_values + n_threads * scratch_size, dtype),
-                inputs=aligned_zeros(n_threads * packing.layers[0].in_stride * batch_size, dtype),
+                inputs=aligned_zeros(n_buffers * packing.layers[0].in_stride * batch_size, dtype),
                 activations=aligned_zeros(n_activations, dtype),
                 errors=aligned_zeros(n_activations, dtype),
                 slopes=aligned_zeros(n_activations if keeps_slopes else 0, dtype),
@@ -396,7 +329,7 @@ class Network:
                     packing.layers[0].out_stride + sum(layer.fan_in + 1 for layer in packing.layers)
                 ),
                 totals=np.zeros(1),
-                layers=packing.for_batch(batch_size),
+                layers=packing.for_batch(batch_size, in_place),
                 units=np.array(units, dtype=np.int64).ravel(),
                 unit_starts=np.array(unit_starts, dtype=np.int64),
                 column_starts=np.array(column_starts, dtype=np.int64),
@@ -424,11 +357,13 @@ class Network:
                     address_of_kernel(drop_neurons, table, like, 0, 0, 0, 0, 0, 0) if has_dropout else 0
                 ),
                 finish_output=address_of_kernel(finish_output, table, like, 0, 0, 0, 0),
+                gather=address_of_kernel(gather_rows, table, like, 0, 0, 0),
                 advance=address_of_kernel(advance, table, like, 0, 0, 0, 0, 0, 0, 0),
-                enter=address_of_kernel(enter_columns, table, like, 0, 0, 0, 0, 0, 0),
+                enter=address_of_kernel(enter_columns, table, like, 0, 0, 0, 0, 0),
                 pass_block=address_of_kernel(pass_block, table, like, 0, 0, 0, 0, 0),
                 update_units=address_of_kernel(update_units, table, like, 0, 0, 0, 0, step),
                 move=address_of_kernel(MOVES[solver], block, step, table, like) if solver in MOVES else 0,
+                penalize=address_of_kernel(penalize, block, step, table, like) if clips else 0,
                 square_gradients=address_of_kernel(square_gradients, table, like, 0, 0) if clips else 0,
             )
             _parts_of_networks[key] = np.array(parts, dtype=np.int64)
@@ -437,8 +372,8 @@ class Network:
     def _run_epoch(self, data, order, batch_size, rates, settings, state):
         n_rows = data.n_samples if order is None else len(order)
         batch_size = int(min(batch_size, max(n_rows, 1)))
-        n_threads = self.n_threads_for(n_rows, batch_size)
-        arrays, table = self._workspace(batch_size, n_threads, settings.keeps_slopes)
+        n_threads = self._n_threads_now(n_rows, batch_size)
+        arrays, table = self._workspace(batch_size, n_threads, settings.keeps_slopes, order is None)
         kept = (self._values, state.first, state.second)
         shared = (arrays.values, arrays.first, arrays.second) if n_threads > 1 else kept
         if n_threads > 1:
@@ -454,10 +389,11 @@ class Network:
             "settings": np.array(settings, dtype=np.float64),
             "parts": self._parts(settings.solver, settings.dropout > 0.0, settings.clip_norm > 0.0),
         }
-        arrays.penalties[...] = 0.0
+        if settings.solver != SOLVER_NONE:
+            arrays.penalties[...] = 0.0
         table = table.copy()
         for name, array in changing.items():
-            place = 2 * Table._fields.index(name)
+            place = _PLACES[name]
             table[place : place + 2] = array.__array_interface__["data"][0], array.size
         may_be_long = self._work(n_rows, batch_size)[0] > LONG_WORK
         run_team(train_epoch, n_threads, table, self.spec.dtype.type(0), may_be_long=may_be_long)
@@ -474,7 +410,7 @@ class Network:
         """Copy packed parameters to where each member's neurons of the first hidden layer are a matrix, or back."""
         layer = self._packing.layers[0]
         n_rows = layer.fan_in + 1
-        ends = [_whole_groups(int(end), self.spec.dtype.itemsize) for end in column_starts]
+        ends = [whole_groups(int(end), self.spec.dtype.itemsize) for end in column_starts]
         n_cut = n_rows * ends[-1]
         for ours, theirs in zip(kept, shared, strict=True):
             if len(ours) == 0:
@@ -569,10 +505,10 @@ class Network:
             gradients = np.empty_like(gradients)
             self._share_out([gradients], [arrays.gradients], arrays.column_starts, back=True)
         gradient = np.empty(len(packed))
-        parts = zip(self._unpack(gradient)[0], self._unpack(gradient)[1], self._views(gradients), strict=True)
+        parts = zip(*self._unpack(gradient), self._views(gradients), strict=True)
         squares = 0.0
         for (coef_out, intercept_out, (slopes, shifts)), (weights, _) in zip(
-            parts, self._views(self._values), strict=True
+            parts, self._own_views, strict=True
         ):
             np.divide(slopes + alpha * weights, weight, out=coef_out)
             np.divide(shifts, weight, out=intercept_out)

@@ -304,3 +304,21 @@ def test_pickles_of_every_solver():
         copied = pickle.loads(pickle.dumps(model))
         np.testing.assert_array_equal(copied.predict(X), model.predict(X))
         assert_same_weights(copied, model, 0.0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
+@pytest.mark.parametrize("n_rows", [3, 4000])
+def test_predictions_look_at_every_value(value, n_rows):
+    """Few rows and many, which a kernel checks as it reads them; a sum that overflows is no error."""
+    X, y = data_for("multiclass", n_samples=4000, n_features=9, dtype=np.float32)
+    model = quietly(MLPClassifier(max_iter=1, hidden_layer_sizes=(20,), random_state=0).fit, X, y)
+    X = X[-n_rows:].copy()
+    X[-4:, -1] = value
+    if np.isfinite(value):
+        with np.errstate(all="ignore"):
+            assert model.predict_proba(X).shape == (n_rows, len(model.classes_))
+            assert set(model.predict(X)) <= set(model.classes_)
+        return
+    for predict in (model.predict, model.predict_proba):
+        with pytest.raises(ValueError, match="NaN" if np.isnan(value) else "infinity"):
+            predict(X)

@@ -152,13 +152,14 @@ def test_classes_as_codes_are_classes_as_indicators():
 def test_same_bits_for_any_number_of_threads(settings, dtype, monkeypatch):
     spec, coefs, intercepts, X, y = make_problem((20, 40, 30, 5), dtype=dtype, n=150)
     weight = np.linspace(0.1, 1.0, 150)
+    orders = None, np.random.default_rng(1).permutation(150), np.random.default_rng(2).permutation(150)[:81]
     results = []
     for n_threads in (1, 2, 3, 8):
         monkeypatch.setattr(Network, "n_threads_for", lambda *_, n=n_threads: n)
         network = Network(spec, coefs, intercepts)
         state = network.new_optimizer_state(settings)
         data = make_training_data(spec, X, y, weight)
-        losses = [network.train_epoch(data, None, 37, settings, state, 0.01) for _ in range(2)]
+        losses = [network.train_epoch(data, order, 37, settings, state, 0.01) for order in orders]
         gradient = network.loss_and_gradient(_pack(*network.parameters()), data, 0.1)
         results.append((losses, network.snapshot(), state.first, gradient[0], gradient[1]))
     for other in results[1:]:
@@ -334,3 +335,17 @@ def test_small_work_stays_on_one_thread():
     spec, coefs, intercepts, *_ = make_problem((5, 9, 3))
     assert Network(spec, coefs, intercepts).n_threads_for(10_000, 32) == 1
     assert Network(spec, coefs, intercepts, n_jobs=1).n_threads_for(10**9, 10**6) == 1
+
+
+@pytest.mark.plain_python
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_largest_output_is_that_of_softmax(dtype):
+    """The first of equals; and 0 where softmax makes NaN of everything, as argmax finds it."""
+    spec = NetworkSpec((3, 19), np.dtype(dtype), "relu", "softmax", "log_loss")
+    rng = np.random.default_rng(0)
+    X, coef = rng.integers(-2, 3, (40, 3)).astype(dtype), rng.integers(-1, 2, (3, 19)).astype(dtype)
+    X[7], X[8] = [np.inf, 1.0, 1.0], [0.0, 0.0, 0.0]
+    with np.errstate(all="ignore"):
+        shares = forward(spec, [coef], [np.zeros(19)], X)
+        found = forward(spec._replace(output="largest"), [coef], [np.zeros(19)], X)
+    np.testing.assert_array_equal(found[:, 0], shares.argmax(axis=1))
