@@ -7,6 +7,8 @@ where there are two classes and one output, in the state of the split: (weight, 
 
 import math
 
+import numpy as np
+
 from fastfit.kernels.general_log import approximate_log2
 from fastfit.kernels.general_problem import ROW_MASK
 from fastfit.kernels.general_split import Criterion
@@ -66,7 +68,9 @@ def _values_of_table(problem, work, start, position, weight, state):
 
 @jit(inline=True, internal=True)
 def _begin_two(problem, work):
-    return 0.0, 0.0, 0.0
+    # The impurity of a whole node divides by them: 0 / 0 of NumPy is NaN, of Python an error.
+    nothing = np.float64(0.0)
+    return nothing, nothing, nothing
 
 
 @jit(inline=True, internal=True)

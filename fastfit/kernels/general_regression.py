@@ -86,7 +86,9 @@ def _left_of_table(work, state, k):
 
 @jit(inline=True, internal=True)
 def _begin_one(problem, work):
-    return 0.0, 0.0
+    # The impurity of a whole node divides by them: 0 / 0 of NumPy is NaN, of Python an error.
+    nothing = np.float64(0.0)
+    return nothing, nothing
 
 
 @jit(inline=True, internal=True)
