@@ -1,6 +1,11 @@
 """A family's table gives the parameters of tests that want ``workload`` and ``library``, or ``subject``."""
 
+import importlib.util
+
 import pytest
+
+# The search for doctests imports every module; this one is of use only beside PyTorch.
+collect_ignore = [] if importlib.util.find_spec("torch") else ["torch_network.py"]
 
 
 def pytest_generate_tests(metafunc):
